@@ -1,0 +1,24 @@
+package cluster
+
+// sentinelError is an error that callers branch on. It comes wrapped in a sentence.
+type sentinelError string
+
+// Error implements error.
+func (s sentinelError) Error() string { return string(s) }
+
+const (
+	// ErrUnavailable: there was no leader, no quorum or no answer in time. The
+	// outcome is unknown; the same command may be proposed again.
+	ErrUnavailable = sentinelError("the cluster did not answer in time; the outcome is unknown")
+	// ErrOverloaded: too many commands wait already. Nothing was done.
+	ErrOverloaded = sentinelError("too many commands are waiting")
+	// ErrRefused: the change of membership is not safe. Nothing was done.
+	ErrRefused = sentinelError("refused")
+	// ErrClosed: the node is stopping. Nothing was done.
+	ErrClosed = sentinelError("the node is stopping")
+
+	// errNotLeader: another node must be asked.
+	errNotLeader = sentinelError("this node is not the leader")
+	// errBroken: a peer connection ended before the answer came.
+	errBroken = sentinelError("the peer connection broke")
+)

@@ -1,0 +1,243 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+const (
+	requestIDSize   = 16
+	maxCommandBytes = 16 << 20
+	maxBatchBytes   = 1 << 20
+	// holdAfterRefusal is the pause before commands that a node did not take
+	// are sent again.
+	holdAfterRefusal = 50 * time.Millisecond
+	forwardTick      = 100 * time.Millisecond
+)
+
+// route is where this node's commands go now: the proposer of this node or a
+// connection to the leader. Another route means that whatever was sent over the
+// old one may be lost.
+type route interface {
+	// send hands over commands; those refused at once come back.
+	send(batch []*waiter) (refused []string, err error)
+}
+
+// forwarder takes this node's commands to the leader, wherever that is, and
+// keeps each until its result is applied here. It sends everything again when
+// the route changes: the request ids make that harmless.
+type forwarder struct {
+	find        func(context.Context) route // nil when no leader is known
+	resendAfter time.Duration
+	maxWaiting  int
+
+	mu     sync.Mutex
+	table  waiters
+	closed bool
+	hold   time.Time // send nothing before
+
+	wake    chan struct{}
+	stopped chan struct{} // closed when the node stops
+}
+
+func newForwarder(find func(context.Context) route, resendAfter time.Duration, maxWaiting int) *forwarder {
+	return &forwarder{
+		find: find, resendAfter: resendAfter, maxWaiting: maxWaiting,
+		table: newWaiters(), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
+}
+
+// propose registers a command and waits for its result.
+func (f *forwarder) propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error) {
+	w, err := f.register(cmd)
+	if err != nil {
+		return fsm.Result{}, fmt.Errorf("propose: %w", err)
+	}
+	signal(f.wake)
+	select {
+	case <-w.done:
+		return w.result, w.err
+	case <-ctx.Done():
+		err = fmt.Errorf("propose: %w: %w", ErrUnavailable, context.Cause(ctx))
+	case <-f.stopped:
+		err = fmt.Errorf("propose: %w: the node stops", ErrUnavailable)
+	}
+	f.mu.Lock()
+	f.table.leave(w)
+	f.mu.Unlock()
+	select {
+	case <-w.done: // the result came at the last moment
+		return w.result, w.err
+	default:
+		return fsm.Result{}, err
+	}
+}
+
+func (f *forwarder) register(cmd fsm.Command) (*waiter, error) {
+	if cmd.GetKind() == nil {
+		return nil, errors.New("the command is empty")
+	}
+	if len(cmd.GetRequestId()) == 0 {
+		cmd.RequestId = newRequestID()
+	}
+	data, err := proto.Marshal(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("encode command: %w", err)
+	}
+	if len(data) > maxCommandBytes {
+		return nil, fmt.Errorf("the command has %d bytes; %d are allowed: split it", len(data), maxCommandBytes)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, ErrClosed
+	}
+	if len(f.table.byID) >= f.maxWaiting {
+		return nil, fmt.Errorf("%w: %d at this node", ErrOverloaded, f.maxWaiting)
+	}
+	return f.table.add(string(cmd.GetRequestId()), cmd, data), nil
+}
+
+// newRequestID joins a command to its result and its retries to each other.
+func newRequestID() []byte {
+	id := make([]byte, requestIDSize)
+	rand.Read(id)
+	return id
+}
+
+// answer hands out results that this node has applied.
+func (f *forwarder) answer(results []fsm.Result) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.table.answer(results)
+}
+
+// resendAll forgets what was sent.
+func (f *forwarder) resendAll() {
+	f.mu.Lock()
+	f.table.allAgain()
+	f.mu.Unlock()
+	signal(f.wake)
+}
+
+// refused takes back commands that were not taken.
+func (f *forwarder) refused(ids []string, reason limpetv1.PeerRefused_Reason) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range ids {
+		if reason == limpetv1.PeerRefused_UNKNOWN_COMMAND {
+			f.table.fail(id, errors.New("propose: the leader's build does not know this command: upgrade all nodes"))
+			continue
+		}
+		f.table.again(id)
+	}
+	f.hold = time.Now().Add(holdAfterRefusal)
+}
+
+// close refuses new commands and lets go of those that wait.
+func (f *forwarder) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.closed = true
+		close(f.stopped)
+	}
+}
+
+// run sends until ctx ends.
+func (f *forwarder) run(ctx context.Context) {
+	tick := time.NewTicker(forwardTick)
+	defer tick.Stop()
+	var last route
+	for {
+		wait := f.waiting()
+		if wait > 0 || wait == nothing {
+			var pause <-chan time.Time
+			if wait > 0 {
+				pause = time.After(wait)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-f.wake:
+			case <-tick.C:
+			case <-pause:
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		last = f.step(ctx, last)
+	}
+}
+
+// nothing is waiting's answer when there is nothing to send.
+const nothing = time.Duration(-1)
+
+// waiting says how long to wait before the next step.
+func (f *forwarder) waiting() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.table.fresh) == 0 {
+		return nothing
+	}
+	return max(0, time.Until(f.hold))
+}
+
+// step sends one batch over the route of the moment, and gives that route.
+func (f *forwarder) step(ctx context.Context, last route) route {
+	f.mu.Lock()
+	f.table.overdue(time.Now().Add(-f.resendAfter))
+	idle := len(f.table.byID) == 0
+	f.mu.Unlock()
+	if idle {
+		f.mu.Lock()
+		f.table.take(0, time.Now()) // drops what was given up
+		f.mu.Unlock()
+		return last
+	}
+	to := f.find(ctx)
+	if to != last {
+		f.mu.Lock()
+		f.table.allAgain()
+		f.mu.Unlock()
+	}
+	if to == nil {
+		f.pause()
+		return nil
+	}
+	f.mu.Lock()
+	var batch []*waiter
+	if !time.Now().Before(f.hold) {
+		batch = f.table.take(maxBatchBytes, time.Now())
+	}
+	f.mu.Unlock()
+	if len(batch) == 0 {
+		return to
+	}
+	refused, err := to.send(batch)
+	if err != nil {
+		f.pause()
+		return nil // whatever route comes next, everything is sent again
+	}
+	if len(refused) > 0 {
+		f.refused(refused, limpetv1.PeerRefused_OVERLOADED)
+	}
+	return to
+}
+
+// pause keeps the loop from turning while there is nobody to send to.
+func (f *forwarder) pause() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hold = time.Now().Add(holdAfterRefusal)
+}

@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+// leaderRetry is the pause before a leader whose duties failed takes them up
+// again.
+const leaderRetry = 50 * time.Millisecond
+
+// reign is one stretch of leader duties: from a barrier to the first error. A
+// term of Raft has one or, after an error that did not cost the leadership,
+// several; never two at once.
+type reign struct {
+	proposer *proposer
+	liveness *liveness
+}
+
+// send implements route for the node that leads itself.
+func (r *reign) send(batch []*waiter) ([]string, error) {
+	cmds := make([]fsm.Command, len(batch))
+	for i, w := range batch {
+		cmds[i] = w.cmd
+	}
+	return r.proposer.queue.put(cmds), nil
+}
+
+// lead follows Raft's word on the leadership until ctx ends.
+func (n *Node) lead(ctx context.Context) {
+	end := func() {}
+	defer func() { end() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case leads := <-n.raft.LeaderCh():
+			end() // also when it was lost and won again in between
+			if end = func() {}; leads {
+				end = n.startTerm(ctx)
+			}
+		}
+	}
+}
+
+// startTerm begins to lead; the function returned ends that and waits for it.
+func (n *Node) startTerm(ctx context.Context) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.leadTerm(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// leadTerm takes up the duties again and again while this node leads.
+func (n *Node) leadTerm(ctx context.Context) {
+	var stuck time.Time // since when Raft answers only that it hands over
+	for ctx.Err() == nil && n.raft.State() == raft.Leader {
+		err := n.reign(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case !errors.Is(err, raft.ErrLeadershipTransferInProgress):
+			stuck = time.Time{}
+		case stuck.IsZero():
+			stuck = time.Now()
+		case time.Since(stuck) > 3*n.cfg.Raft.Election+3*time.Second:
+			// Known fault of the library: a transfer that raced a step-down is
+			// never marked as ended, and the leader refuses everything.
+			n.fatal(errors.New("raft is stuck in a leadership transfer: restart this node"))
+			return
+		}
+		n.log.Warn("leader duties ended; taking them up again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(leaderRetry):
+		}
+	}
+}
+
+// reign does the duties until the first error or the end of ctx.
+func (n *Node) reign(ctx context.Context) error {
+	if err := n.raft.Barrier(0).Error(); err != nil {
+		return fmt.Errorf("barrier: %w", err)
+	}
+	state := n.machine.state()
+	head := n.machine.clone()
+	r := &reign{
+		proposer: newProposer(n.raft, head, newClusterClock(head.Stamp().Instant, n.contact.since(state.at)), n.cfg.Decide, n.cfg.MaxWaiting),
+		liveness: newLiveness(n.cfg.Lease, time.Now()),
+	}
+	if state.view.ClusterID() == "" && n.cfg.BootstrapCommand != nil {
+		r.propose(n.cfg.BootstrapCommand())
+	}
+	n.log.Info("leading", "term", n.raft.CurrentTerm(), "seq", state.view.Seq())
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var duties sync.WaitGroup
+	for _, duty := range []func(context.Context) error{
+		r.proposer.run, r.proposer.collect,
+		func(ctx context.Context) error { return n.watchLeases(ctx, r) },
+		n.keepMembership,
+	} {
+		duties.Go(func() { cancel(duty(ctx)) })
+	}
+	n.current.Store(r)
+	signal(n.forward.wake)
+	<-ctx.Done()
+	n.current.Store(nil)
+	n.server.hangUp() // the others send again what they had sent here
+	duties.Wait()
+	return context.Cause(ctx)
+}
+
+// propose adds a command of the leader's own. If it is lost with the reign, the
+// next one finds the same reason for it.
+func (r *reign) propose(cmd fsm.Command) {
+	if len(cmd.GetRequestId()) == 0 {
+		cmd.RequestId = newRequestID()
+	}
+	r.proposer.queue.put([]fsm.Command{cmd})
+}

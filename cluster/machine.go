@@ -1,0 +1,185 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+// applied is the state after the newest entry, and where in the log that was.
+type applied struct {
+	view  fsm.View
+	index uint64 // raft index of the newest entry; 0 if it came in a snapshot
+	// stamp is the entry's, and at when this node applied it, on its own clock.
+	stamp fsm.Stamp
+	at    time.Time
+}
+
+// machine is the raft.FSM around the fsm.Machine: it decodes, applies, publishes
+// the view, and then tells the waiting callers and the sink.
+type machine struct {
+	// onResults is called with the results of a batch after its view is
+	// published; onRestore after a snapshot took the place of the state.
+	onResults func([]fsm.Result)
+	onEffects func([]fsm.Effect)
+	onRestore func()
+	fatal     func(error)
+
+	mu     sync.Mutex // guards m: raft applies, a new leader clones
+	m      *fsm.Machine
+	broken error // why nothing more is applied
+
+	now   atomic.Pointer[applied]
+	bytes atomic.Uint64 // of entries since the last snapshot
+
+	waitMu sync.Mutex
+	moved  chan struct{} // closed at the next publication; nil if nobody waits
+}
+
+func newMachine() *machine {
+	f := &machine{m: fsm.NewMachine()}
+	f.now.Store(&applied{view: f.m.View(), at: time.Now()})
+	return f
+}
+
+// Apply implements raft.FSM; raft uses ApplyBatch.
+func (f *machine) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch implements raft.BatchingFSM. The answer to an entry is its lastSeq,
+// by which the proposer checks its speculation.
+func (f *machine) ApplyBatch(logs []*raft.Log) []any {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	answers := make([]any, len(logs))
+	var results []fsm.Result
+	var effects []fsm.Effect
+	var last uint64
+	for i, l := range logs {
+		if l.Type != raft.LogCommand || f.broken != nil {
+			continue
+		}
+		e, err := fsm.DecodeEntry(l.Data)
+		if err != nil {
+			f.broken = fmt.Errorf("entry %d of the log: %w", l.Index, err)
+			f.fatal(f.broken)
+			continue
+		}
+		out := f.m.Apply(e)
+		results, effects = append(results, out.Results...), append(effects, out.Effects...)
+		last, answers[i] = l.Index, lastSeq(out.Results)
+		f.bytes.Add(uint64(len(l.Data)))
+	}
+	if last == 0 {
+		return answers
+	}
+	f.publish(last)
+	f.onResults(results)
+	f.onEffects(effects)
+	return answers
+}
+
+// lastSeq is the Seq of the last result; 0 if there is none.
+func lastSeq(results []fsm.Result) fsm.Seq {
+	if len(results) == 0 {
+		return 0
+	}
+	return results[len(results)-1].Seq
+}
+
+// publish makes the state visible. The caller holds mu.
+func (f *machine) publish(index uint64) {
+	f.now.Store(&applied{view: f.m.View(), index: index, stamp: f.m.Stamp(), at: time.Now()})
+	f.waitMu.Lock()
+	defer f.waitMu.Unlock()
+	if f.moved != nil {
+		close(f.moved)
+		f.moved = nil
+	}
+}
+
+// state is the newest published state.
+func (f *machine) state() *applied { return f.now.Load() }
+
+// clone gives a head to speculate on.
+func (f *machine) clone() *fsm.Machine {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.m.Clone()
+}
+
+// wait returns once the entry of that cluster time is applied. Stamps grow
+// strictly, so an instant names one entry.
+func (f *machine) wait(ctx context.Context, until fsm.Instant) error {
+	for {
+		f.waitMu.Lock()
+		if f.state().stamp.Instant >= until {
+			f.waitMu.Unlock()
+			return nil
+		}
+		if f.moved == nil {
+			f.moved = make(chan struct{})
+		}
+		moved := f.moved
+		f.waitMu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Snapshot implements raft.FSM. It costs nothing: the view is frozen.
+func (f *machine) Snapshot() (raft.FSMSnapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil {
+		return nil, fmt.Errorf("no snapshot of a stopped machine: %w", f.broken)
+	}
+	f.bytes.Store(0)
+	return snapshot{f.m.View()}, nil
+}
+
+// Restore implements raft.FSM. Commands of this node may have been applied in
+// what the snapshot skips, so their callers' commands are sent again.
+func (f *machine) Restore(rc io.ReadCloser) error {
+	m, err := fsm.ReadSnapshot(rc)
+	if err != nil {
+		return fmt.Errorf("restore snapshot: %w", err)
+	}
+	if err := rc.Close(); err != nil {
+		return fmt.Errorf("close snapshot: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.m = m
+	f.bytes.Store(0)
+	f.publish(0)
+	f.onRestore()
+	return nil
+}
+
+// snapshot writes a frozen view while the machine goes on.
+type snapshot struct{ view fsm.View }
+
+// Persist implements raft.FSMSnapshot.
+func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.view.WriteSnapshot(sink); err != nil {
+		_ = sink.Cancel()
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	if err := sink.Close(); err != nil {
+		return fmt.Errorf("close snapshot: %w", err)
+	}
+	return nil
+}
+
+// Release implements raft.FSMSnapshot.
+func (snapshot) Release() {}

@@ -1,0 +1,232 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+// Node is one coordinator node. All its methods may be called by any goroutine.
+type Node struct {
+	cfg         Config
+	log         hclog.Logger
+	incarnation string
+
+	storage   *storage
+	machine   *machine
+	fanout    *fanout
+	forward   *forwarder
+	vouchers  vouchers
+	port      *peerPort
+	peers     *peers
+	server    *peerServer
+	gossip    *gossip
+	formation *formation
+	contact   contact
+	raft      *raft.Raft
+	transport *raft.NetworkTransport
+
+	current   atomic.Pointer[reign] // while this node does the leader's duties
+	removed   sync.Map              // node name -> when this node removed it
+	fatalOnce sync.Once
+
+	ctx       context.Context //nolint:containedctx // the life of the node, which no single call owns
+	stop      context.CancelFunc
+	wg        sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open starts a node. It returns as soon as the node runs; whether there is a
+// cluster yet is told by Ready. ctx bounds the opening only.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Network == nil {
+		cfg.Network = tcp{}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = hclog.NewNullLogger()
+	}
+	id := make([]byte, 4)
+	rand.Read(id)
+	n := &Node{cfg: cfg, log: cfg.Logger, incarnation: hex.EncodeToString(id)}
+	n.contact.opened = time.Now()
+	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
+	n.compose()
+	if err := n.open(ctx); err != nil {
+		n.stop()
+		return nil, errors.Join(fmt.Errorf("open node %q: %w", cfg.Name, err), n.release())
+	}
+	n.start()
+	return n, nil
+}
+
+// compose builds the parts that need nothing from outside.
+func (n *Node) compose() {
+	n.machine, n.fanout = newMachine(), newFanout(n.cfg.Sink)
+	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)
+	n.machine.onResults, n.machine.onEffects, n.machine.fatal = n.forward.answer, n.fanout.push, n.fatal
+	n.machine.onRestore = func() {
+		n.forward.resendAll()
+		n.fanout.pushReset()
+	}
+	n.server = &peerServer{node: n, conns: map[*frameConn]struct{}{}}
+}
+
+// open takes the directory, the ports and Raft, in that order.
+func (n *Node) open(ctx context.Context) (err error) {
+	if n.storage, err = openStorage(n.cfg.DataDir, n.cfg.Name, n.cfg.Raft.SnapshotRetain, n.log.Named("raft")); err != nil {
+		return err
+	}
+	ln, err := n.cfg.Network.Listen(n.cfg.PeerListen)
+	if err != nil {
+		return err
+	}
+	n.port = newPeerPort(ln, n.cfg.PeerAdvertise, n.cfg.Network, n.cfg.ClusterKey, n.log)
+	n.port.onPeer = n.servePeer
+	n.peers = newPeers(n.port, &limpetv1.PeerHello{Node: n.cfg.Name, Version: n.cfg.Version}, n.onRefused, func() { signal(n.forward.wake) })
+	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: n.port, MaxPool: 3, Timeout: 10 * time.Second, Logger: n.log.Named("raft"), MsgpackUseNewTimeFormat: true,
+	})
+	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, n.transport, n.log.Named("raft")); err != nil {
+		return err
+	}
+	meta := &limpetv1.GossipMeta{
+		Role: roleNode, PeerAddr: n.port.Addr().String(), GrpcAddr: n.cfg.GRPCAddr, HttpAddr: n.cfg.HTTPAddr,
+		Version: n.cfg.Version, BootstrapExpect: int32(n.cfg.BootstrapExpect),
+		ClusterId: n.View().ClusterID(), HasState: n.hasState(),
+	}
+	if n.gossip, err = openGossip(ctx, &n.cfg, meta, n.log.Named("gossip")); err != nil {
+		return err
+	}
+	n.formation = &formation{name: n.cfg.Name, expect: n.cfg.BootstrapExpect, table: n.gossip.table, log: n.log, hasState: n.hasState}
+	return nil
+}
+
+// start runs the node's goroutines; DESIGN.md lists them.
+func (n *Node) start() {
+	n.wg.Go(n.port.serve)
+	for _, run := range []func(context.Context){
+		n.fanout.run, n.forward.run, n.lead, n.gossip.join, n.form, n.vouch, n.disown, n.watchContact, n.watchLeader, n.tend,
+	} {
+		n.wg.Go(func() { run(n.ctx) })
+	}
+}
+
+// Close stops the node for a restart: a leader hands over first, and the node
+// stays a member. Commands that wait end with ErrUnavailable. A second call does
+// nothing.
+func (n *Node) Close(ctx context.Context) error {
+	n.closeOnce.Do(func() {
+		if n.raft.State() == raft.Leader && len(n.servers()) > 1 {
+			n.handOver(ctx)
+		}
+		n.closeErr = n.shutdown()
+	})
+	return n.closeErr
+}
+
+func (n *Node) handOver(ctx context.Context) {
+	done := make(chan error, 1)
+	go func() { done <- n.raft.LeadershipTransfer().Error() }() // ends with Raft at the latest
+	select {
+	case err := <-done:
+		if err != nil {
+			n.log.Warn("hand over leadership; the others will elect", "error", err)
+		}
+	case <-ctx.Done():
+	}
+}
+
+// shutdown stops everything at once and waits.
+func (n *Node) shutdown() error {
+	n.forward.close()
+	n.stop()
+	err := n.release()
+	n.wg.Wait()
+	return errors.Join(err, n.storage.close())
+}
+
+// release gives back what open took, but the storage, which goes last.
+func (n *Node) release() (err error) {
+	if n.raft != nil {
+		err = n.raft.Shutdown().Error() // fails the futures that goroutines wait for
+	}
+	if n.transport != nil {
+		err = errors.Join(err, n.transport.Close())
+		n.transport.CloseStreams()
+	}
+	if n.gossip != nil {
+		err = errors.Join(err, n.gossip.close())
+	}
+	if n.peers != nil {
+		n.peers.close()
+	}
+	if n.port != nil {
+		n.port.shutdown()
+	}
+	if n.gossip == nil && n.storage != nil { // open failed half way
+		err = errors.Join(err, n.storage.close())
+	}
+	return err
+}
+
+// Name is the node's id.
+func (n *Node) Name() fsm.NodeID { return fsm.NodeID(n.cfg.Name) }
+
+// Incarnation is a text of 8 hex digits that is new at each Open.
+func (n *Node) Incarnation() string { return n.incarnation }
+
+// View is this node's applied state, now.
+func (n *Node) View() fsm.View { return n.machine.state().view }
+
+// Vouch notes that a worker was heard of at this node. It never blocks.
+func (n *Node) Vouch(worker fsm.WorkerID) { n.vouchers.note(worker, time.Now()) }
+
+// Propose hands a command to the leader, wherever that is, and answers when this
+// node has applied it. It fills in the command's request id if it has none. While
+// there is no leader it waits, until ctx ends. A refusal is in the Result. The
+// error wraps ErrUnavailable when the outcome is unknown, and ErrOverloaded or
+// ErrClosed when nothing was done.
+func (n *Node) Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error) {
+	return n.forward.propose(ctx, cmd)
+}
+
+// Ready says whether calls can be served, and if not, why.
+func (n *Node) Ready() (bool, string) {
+	switch {
+	case n.ctx.Err() != nil:
+		return false, ErrClosed.Error()
+	case n.formation.waitsFor() != "":
+		return false, n.formation.waitsFor()
+	case n.contact.isolated.Load() || n.contact.last.Load() == nil:
+		return false, "no contact with a leader"
+	case n.View().ClusterID() == "" && n.cfg.BootstrapCommand != nil:
+		return false, "the cluster's first command is not applied yet"
+	}
+	return true, ""
+}
+
+// fatal stops the node for good; the machine has stopped already.
+func (n *Node) fatal(err error) {
+	n.fatalOnce.Do(func() {
+		n.log.Error("this node cannot go on", "error", err)
+		if n.cfg.Fatal == nil {
+			panic(err)
+		}
+		n.cfg.Fatal(err)
+	})
+}

@@ -1,0 +1,168 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// peerPort is the one port for other nodes. The first byte of a connection says
+// whether it is Raft's or carries peer frames; both come after proof of the
+// cluster key. To Raft it is a StreamLayer.
+type peerPort struct {
+	ln        net.Listener
+	advertise namedAddr
+	network   Network
+	key       []byte
+	log       hclog.Logger
+	onPeer    func(net.Conn) // owns the connection
+
+	raftConns chan net.Conn
+	closed    chan struct{}
+	closeOnce sync.Once
+	wg        sync.WaitGroup
+
+	mu   sync.Mutex
+	open map[net.Conn]struct{} // accepted and not yet closed
+}
+
+func newPeerPort(ln net.Listener, advertise string, network Network, key []byte, log hclog.Logger) *peerPort {
+	if advertise == "" {
+		advertise = ln.Addr().String()
+	}
+	return &peerPort{
+		ln: ln, advertise: namedAddr(advertise), network: network, key: key, log: log,
+		raftConns: make(chan net.Conn), closed: make(chan struct{}), open: map[net.Conn]struct{}{},
+	}
+}
+
+// serve accepts connections until the port is shut down.
+func (p *peerPort) serve() {
+	for {
+		conn, err := p.ln.Accept()
+		if err != nil {
+			select {
+			case <-p.closed:
+				return
+			case <-time.After(50 * time.Millisecond):
+				p.log.Warn("accept a peer connection", "error", err)
+				continue
+			}
+		}
+		if conn = p.track(conn); conn != nil {
+			p.wg.Go(func() { p.route(conn) })
+		}
+	}
+}
+
+// track keeps an accepted connection in reach of shutdown.
+func (p *peerPort) track(conn net.Conn) net.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open == nil {
+		_ = conn.Close()
+		return nil
+	}
+	t := &trackedConn{Conn: conn, port: p}
+	p.open[t] = struct{}{}
+	return t
+}
+
+// trackedConn leaves its port's list when it is closed.
+type trackedConn struct {
+	net.Conn
+	port *peerPort
+}
+
+// Close implements net.Conn.
+func (c *trackedConn) Close() error {
+	c.port.mu.Lock()
+	delete(c.port.open, c)
+	c.port.mu.Unlock()
+	return c.Conn.Close()
+}
+
+func (p *peerPort) route(conn net.Conn) {
+	kind, err := welcome(conn, p.key)
+	if err != nil {
+		_ = conn.Close()
+		if errors.Is(err, errWrongKey) {
+			p.log.Warn("refused a peer connection", "from", conn.RemoteAddr(), "error", err)
+		} else {
+			p.log.Debug("peer connection did not get in", "from", conn.RemoteAddr(), "error", err)
+		}
+		return
+	}
+	if kind == kindPeer {
+		p.onPeer(conn)
+		return
+	}
+	select {
+	case p.raftConns <- conn:
+	case <-p.closed:
+		_ = conn.Close()
+	}
+}
+
+// shutdown closes the port and all that came in through it, and waits.
+func (p *peerPort) shutdown() {
+	_ = p.Close()
+	_ = p.ln.Close()
+	p.mu.Lock()
+	open := p.open
+	p.open = nil
+	p.mu.Unlock()
+	for conn := range open {
+		_ = conn.Close()
+	}
+	p.wg.Wait()
+}
+
+// dial connects to a peer port and proves the key.
+func (p *peerPort) dial(ctx context.Context, addr string, kind connKind, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := p.network.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if err := shake(conn, p.key, kind, timeout); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// Dial implements raft.StreamLayer.
+func (p *peerPort) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	if timeout <= 0 {
+		timeout = handshakeTimeout
+	}
+	return p.dial(context.Background(), string(addr), kindRaft, timeout)
+}
+
+// Accept implements net.Listener for Raft.
+func (p *peerPort) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.raftConns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener for Raft; peer frames go on until shutdown.
+func (p *peerPort) Close() error {
+	p.closeOnce.Do(func() { close(p.closed) })
+	return nil
+}
+
+// Addr implements net.Listener: what the other nodes know this one by.
+func (p *peerPort) Addr() net.Addr { return p.advertise }

@@ -1,0 +1,122 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+const (
+	lockFile = "limpet.lock"
+	nameFile = "node-name"
+	logFile  = "raft.db"
+
+	// logCacheSize is how many of the newest entries the leader keeps in memory
+	// for its followers.
+	logCacheSize = 512
+)
+
+// storage is what a node keeps: the log, Raft's vote, and snapshots.
+type storage struct {
+	logs   raft.LogStore
+	stable raft.StableStore
+	snaps  raft.SnapshotStore
+	close  func() error
+}
+
+// openStorage opens the data directory, or memory if dir is empty. It refuses a
+// directory that another process has open or that belongs to another node.
+func openStorage(dir, name string, retain int, log hclog.Logger) (*storage, error) {
+	if dir == "" {
+		mem := raft.NewInmemStore()
+		return &storage{logs: mem, stable: mem, snaps: raft.NewInmemSnapshotStore(), close: func() error { return nil }}, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory %q: %w", dir, err)
+	}
+	unlock, err := lockDir(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory %q: %w; is another limpet running on it?", dir, err)
+	}
+	s, err := openLocked(dir, name, retain, log)
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	closeLog := s.close
+	s.close = func() error { return errors.Join(closeLog(), unlock()) }
+	return s, nil
+}
+
+func openLocked(dir, name string, retain int, log hclog.Logger) (*storage, error) {
+	if err := claimName(filepath.Join(dir, nameFile), name); err != nil {
+		return nil, err
+	}
+	logs, stable, closeLog, err := openLog(filepath.Join(dir, logFile))
+	if err != nil {
+		return nil, err
+	}
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, log)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open snapshots in %q: %w", dir, err), closeLog())
+	}
+	return &storage{logs: logs, stable: stable, snaps: snaps, close: closeLog}, nil
+}
+
+// openLog is the one place that knows which log store is used.
+func openLog(path string) (raft.LogStore, raft.StableStore, func() error, error) {
+	bolt, err := raftboltdb.New(raftboltdb.Options{
+		Path: path,
+		// The free list is rebuilt when the file is opened: written on every
+		// commit, it makes a file that was once big slow for ever.
+		BoltOptions: &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
+	})
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("open log %q: %w", path, err)
+	}
+	cache, err := raft.NewLogCache(logCacheSize, bolt)
+	if err != nil {
+		return nil, nil, nil, errors.Join(fmt.Errorf("open log cache: %w", err), bolt.Close())
+	}
+	return cache, bolt, bolt.Close, nil
+}
+
+// claimName writes the node's name into a new data directory and refuses one
+// that belongs to another node: two nodes with one log would lose votes.
+func claimName(path, name string) error {
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := writeSynced(path, name+"\n"); err != nil {
+			return fmt.Errorf("write node name: %w", err)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("read node name: %w", err)
+	}
+	if got := strings.TrimSpace(string(b)); got != name {
+		return fmt.Errorf("data directory %q belongs to node %q, not %q: start this node as %q, or give it a directory of its own",
+			filepath.Dir(path), got, name, got)
+	}
+	return nil
+}
+
+func writeSynced(path, text string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,140 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+// waiter is one command of this node until its result is applied here.
+type waiter struct {
+	id   string // the request id
+	cmd  fsm.Command
+	data []byte // cmd, serialized
+
+	done   chan struct{} // closed when result or err is set
+	result fsm.Result
+	err    error
+
+	// The rest is guarded by waiters' owner.
+	callers int       // a caller may repeat a command that still waits
+	fresh   bool      // in the list of what is to be sent
+	over    bool      // answered or given up
+	sentAt  time.Time // when it was last sent
+}
+
+// waiters are the commands of this node that have no result yet, and what of
+// them is to be sent. Not safe for concurrent use.
+type waiters struct {
+	byID  map[string]*waiter
+	fresh []*waiter // to be sent, in order
+	sent  []*waiter // oldest first; those that are over are dropped at the head
+}
+
+func newWaiters() waiters { return waiters{byID: map[string]*waiter{}} }
+
+// add registers a command, or joins the one with the same request id.
+func (t *waiters) add(id string, cmd fsm.Command, data []byte) *waiter {
+	if w, ok := t.byID[id]; ok {
+		w.callers++
+		return w
+	}
+	w := &waiter{id: id, cmd: cmd, data: data, done: make(chan struct{}), callers: 1, fresh: true}
+	t.byID[id] = w
+	t.fresh = append(t.fresh, w)
+	return w
+}
+
+// leave takes back a caller; the last one gives the command up.
+func (t *waiters) leave(w *waiter) {
+	if w.callers--; w.callers == 0 && !w.over {
+		w.over = true
+		delete(t.byID, w.id)
+	}
+}
+
+// answer ends the wait for those of the results that are this node's.
+func (t *waiters) answer(results []fsm.Result) {
+	if len(t.byID) == 0 {
+		return
+	}
+	for i := range results {
+		if w, ok := t.byID[results[i].RequestID]; ok {
+			w.result = results[i]
+			t.end(w)
+		}
+	}
+}
+
+// fail ends the wait for a command that will never be taken.
+func (t *waiters) fail(id string, err error) {
+	if w, ok := t.byID[id]; ok {
+		w.err = err
+		t.end(w)
+	}
+}
+
+func (t *waiters) end(w *waiter) {
+	w.over = true
+	delete(t.byID, w.id)
+	close(w.done)
+}
+
+// take gives the next commands to send, at most so many bytes of them but at
+// least one, and counts them as sent.
+func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
+	var batch []*waiter
+	size, n := 0, 0
+	for _, w := range t.fresh {
+		if !w.over {
+			if len(batch) > 0 && size+len(w.data) > maxBytes {
+				break
+			}
+			size += len(w.data)
+			w.fresh, w.sentAt = false, now
+			batch = append(batch, w)
+		}
+		n++
+	}
+	if t.fresh = t.fresh[n:]; len(t.fresh) == 0 {
+		t.fresh = nil
+	}
+	t.sent = append(t.sent, batch...)
+	return batch
+}
+
+// again puts a command back among those to be sent.
+func (t *waiters) again(id string) {
+	if w, ok := t.byID[id]; ok && !w.fresh {
+		w.fresh = true
+		t.fresh = append(t.fresh, w)
+	}
+}
+
+// allAgain puts everything that was sent back, before what is fresh.
+func (t *waiters) allAgain() {
+	var list []*waiter
+	for _, w := range t.sent {
+		if !w.over && !w.fresh {
+			w.fresh = true
+			list = append(list, w)
+		}
+	}
+	t.fresh, t.sent = append(list, t.fresh...), nil
+}
+
+// overdue puts back what was sent before the moment and has no answer.
+func (t *waiters) overdue(before time.Time) {
+	for len(t.sent) > 0 {
+		w := t.sent[0]
+		if !w.over && !w.fresh {
+			if w.sentAt.After(before) {
+				return
+			}
+			w.fresh = true
+			t.fresh = append(t.fresh, w)
+		}
+		t.sent = t.sent[1:]
+	}
+	t.sent = nil
+}

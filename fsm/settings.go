@@ -1,0 +1,79 @@
+package fsm
+
+import (
+	"time"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+)
+
+// Settings are the replicated figures that rules and scheduler use. All
+// durations are cluster time.
+type Settings struct {
+	// SoftPatience is how long a SOFT task waits for a free slot on its pinned
+	// worker before another worker may take it (docs/architecture.md, pins).
+	SoftPatience time.Duration
+	// ScheduleTimeout bounds the wait in a queue when a task names no bound.
+	ScheduleTimeout time.Duration
+	// ExecutionTimeout bounds an attempt when a task names no bound.
+	ExecutionTimeout time.Duration
+	// DeliveryTimeout is how long an assignment may go without STARTED before
+	// it is taken back and queued again.
+	DeliveryTimeout time.Duration
+	// MaxRequeues caps how often a task run is queued again for reasons that
+	// are not its own (worker lost, not delivered) before it fails.
+	MaxRequeues int32
+	// RetentionAge and RetentionRuns bound what is kept of finished runs: a
+	// finished run goes when it is older than the age, or when there are more
+	// than so many; but never within the first minute.
+	RetentionAge  time.Duration
+	RetentionRuns int32
+}
+
+// DefaultSettings are the settings of a new cluster.
+func DefaultSettings() Settings {
+	return Settings{
+		SoftPatience:     500 * time.Millisecond,
+		ScheduleTimeout:  5 * time.Minute,
+		ExecutionTimeout: time.Minute,
+		DeliveryTimeout:  30 * time.Second,
+		MaxRequeues:      10,
+		RetentionAge:     24 * time.Hour,
+		RetentionRuns:    20000,
+	}
+}
+
+func (s *Settings) fields(c *codec) {
+	num(c, 1, &s.SoftPatience)
+	num(c, 2, &s.ScheduleTimeout)
+	num(c, 3, &s.ExecutionTimeout)
+	num(c, 4, &s.DeliveryTimeout)
+	num(c, 5, &s.MaxRequeues)
+	num(c, 6, &s.RetentionAge)
+	num(c, 7, &s.RetentionRuns)
+}
+
+func (m *Machine) putSettings(cmd *limpetv1.PutSettings) (Result, *Refusal) {
+	p, s := cmd.GetSettings(), DefaultSettings()
+	for _, f := range []struct {
+		name string
+		got  int64
+		set  func(int64)
+	}{
+		{"soft_patience", p.GetSoftPatience(), func(v int64) { s.SoftPatience = time.Duration(v) }},
+		{"schedule_timeout", p.GetScheduleTimeout(), func(v int64) { s.ScheduleTimeout = time.Duration(v) }},
+		{"execution_timeout", p.GetExecutionTimeout(), func(v int64) { s.ExecutionTimeout = time.Duration(v) }},
+		{"delivery_timeout", p.GetDeliveryTimeout(), func(v int64) { s.DeliveryTimeout = time.Duration(v) }},
+		{"max_requeues", int64(p.GetMaxRequeues()), func(v int64) { s.MaxRequeues = int32(v) }},
+		{"retention_age", p.GetRetentionAge(), func(v int64) { s.RetentionAge = time.Duration(v) }},
+		{"retention_runs", int64(p.GetRetentionRuns()), func(v int64) { s.RetentionRuns = int32(v) }},
+	} {
+		switch {
+		case f.got < 0:
+			return Result{}, refuse(CodeInvalid, f.name, itoa(f.got), "must not be negative", "leave it out for the default")
+		case f.got > 0:
+			f.set(f.got)
+		}
+	}
+	m.st.settings = s
+	return Result{}, nil
+}

@@ -1,0 +1,142 @@
+package fsm
+
+// Mode is what an operator, or the worker's own shutdown, set it to.
+type Mode uint8
+
+// The modes.
+const (
+	ModeActive Mode = iota
+	// ModePaused: takes nothing new; keeps its pins.
+	ModePaused
+	// ModeDraining: takes nothing new but tasks of runs pinned HARD to it; SOFT
+	// pins move away.
+	ModeDraining
+)
+
+// String gives active, paused or draining.
+func (m Mode) String() string {
+	switch m {
+	case ModePaused:
+		return "paused"
+	case ModeDraining:
+		return "draining"
+	case ModeActive:
+	}
+	return "active"
+}
+
+// Worker is a long-lived process that executes tasks.
+type Worker struct {
+	ID      WorkerID
+	Tenant  TenantID
+	Name    string
+	Actions []string // lower case, sorted
+	Slots   []Slots  // capacity, sorted by type
+	Used    []Slots  // in use; same types as Slots, in the same order
+	Labels  []Label  // sorted by key
+	Mode    Mode
+	Lease   Lease
+
+	SDK             string
+	SDKVersion      string
+	LanguageVersion string
+	OS              string
+
+	RegisteredAt   Instant
+	RegisteredWall int64
+	// LastAssigned is the machine's Seq at the latest assignment: the tie-break
+	// between equally loaded workers.
+	LastAssigned Seq
+
+	profile profileKey // derived: what the scheduler groups workers by
+}
+
+func (w *Worker) fields(c *codec) {
+	str(c, 1, &w.ID)
+	str(c, 2, &w.Tenant)
+	str(c, 3, &w.Name)
+	strs(c, 4, &w.Actions)
+	subs(c, 5, &w.Slots)
+	subs(c, 6, &w.Used)
+	subs(c, 7, &w.Labels)
+	num(c, 8, &w.Mode)
+	sub(c, 9, &w.Lease)
+	str(c, 10, &w.SDK)
+	str(c, 11, &w.SDKVersion)
+	str(c, 12, &w.LanguageVersion)
+	str(c, 13, &w.OS)
+	num(c, 14, &w.RegisteredAt)
+	num(c, 15, &w.RegisteredWall)
+	num(c, 16, &w.LastAssigned)
+}
+
+// HasAction reports whether the worker registered the action.
+func (w *Worker) HasAction(action string) bool {
+	lo, hi := 0, len(w.Actions)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if w.Actions[mid] < action {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo < len(w.Actions) && w.Actions[lo] == action
+}
+
+// Fits reports whether the worker has the requested units free now.
+func (w *Worker) Fits(request []Slots) bool {
+	for i := range request {
+		j := w.slotIndex(request[i].Type)
+		if j < 0 || w.Slots[j].Units-w.Used[j].Units < request[i].Units {
+			return false
+		}
+	}
+	return true
+}
+
+// CouldFit reports whether the worker would have the units if it were idle.
+func (w *Worker) CouldFit(request []Slots) bool {
+	for i := range request {
+		j := w.slotIndex(request[i].Type)
+		if j < 0 || w.Slots[j].Units < request[i].Units {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *Worker) slotIndex(t string) int {
+	for j := range w.Slots {
+		if w.Slots[j].Type == t {
+			return j
+		}
+	}
+	return -1
+}
+
+// take gives a copy of the worker with the units counted as used (sign 1) or
+// free again (sign -1).
+func (w *Worker) take(request []Slots, sign int32) *Worker {
+	n := *w
+	n.Used = append([]Slots(nil), w.Used...)
+	for i := range request {
+		if j := n.slotIndex(request[i].Type); j >= 0 {
+			n.Used[j].Units = max(0, n.Used[j].Units+sign*request[i].Units)
+		}
+	}
+	return &n
+}
+
+// load is the share of the worker's units in use, in thousandths.
+func (w *Worker) load() int64 {
+	var used, total int64
+	for j := range w.Slots {
+		used += int64(w.Used[j].Units)
+		total += int64(w.Slots[j].Units)
+	}
+	if total == 0 {
+		return 1000
+	}
+	return used * 1000 / total
+}

@@ -1,0 +1,171 @@
+package rpc
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/limpet-dev/limpet/api/compat"
+	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
+	"github.com/limpet-dev/limpet/transport/session"
+)
+
+const (
+	// unknownPause is how often it is looked again for runs that this node does
+	// not know (yet).
+	unknownPause = 500 * time.Millisecond
+	// maxWatched bounds the runs that one stream waits for.
+	maxWatched = 100_000
+)
+
+type runStream = grpc.BidiStreamingServer[compat.SubscribeToWorkflowRunsRequest, compat.WorkflowRunEvent]
+
+// SubscribeToWorkflowRuns answers every run id that comes up with one event
+// once the run has finished, at once if it has. An id that is asked for again
+// while it waits gets one answer; after its answer it gets another.
+func (d *dispatcher) SubscribeToWorkflowRuns(stream runStream) error {
+	ctx := stream.Context()
+	t, err := tenant(ctx)
+	if err != nil {
+		return err
+	}
+	gate, err := d.cfg.Hub.Admit()
+	if err != nil {
+		return err
+	}
+	s := &subscription{
+		Services: d.Services, tenant: t, stream: stream, watcher: d.cfg.Hub.Watch(),
+		waiting: map[fsm.RunID]struct{}{}, unknown: map[fsm.RunID]struct{}{},
+	}
+	defer s.watcher.Close()
+	asked, ended := make(chan string), make(chan error, 1)
+	// Ends with the stream, whose context ends when this method returns.
+	go func() { ended <- receive(stream, asked) }()
+	ticker := time.NewTicker(unknownPause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-gate.Done():
+			return gate.Err()
+		case id := <-asked:
+			err = s.add(id)
+		case <-s.watcher.C():
+			err = s.deliver(s.watcher.Changed()...)
+		case <-ticker.C:
+			err = s.resolve()
+		case err = <-ended:
+			if errors.Is(err, io.EOF) { // nothing more is asked: answer what was
+				ended, s.last, err = nil, true, nil
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if s.last && len(s.waiting) == 0 {
+			return nil
+		}
+	}
+}
+
+// receive passes on what the client asks for until it asks no more.
+func receive(stream runStream, asked chan<- string) error {
+	for {
+		r, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		select {
+		case asked <- r.GetWorkflowRunId():
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}
+
+// subscription is the state of one stream; it belongs to its goroutine.
+type subscription struct {
+	*Services
+	tenant  fsm.TenantID
+	stream  runStream
+	watcher *session.Watcher
+	waiting map[fsm.RunID]struct{} // not answered yet
+	unknown map[fsm.RunID]struct{} // of these, not in this node's state
+	last    bool                   // the client asks for no more
+}
+
+func (s *subscription) add(text string) error {
+	id, err := checkID("workflow_run_id", text)
+	if err != nil {
+		// The stream serves other runs too: only this one is refused.
+		return s.stream.Send(unknownRun(text, "must be a valid UUID"))
+	}
+	if len(s.waiting) >= maxWatched {
+		return transport.Unavailable("one stream waits for more than %d runs: open another", maxWatched)
+	}
+	run := fsm.RunID(id)
+	s.waiting[run] = struct{}{}
+	s.watcher.Add(run)
+	return s.deliver(run)
+}
+
+// deliver answers those of the runs that have finished.
+func (s *subscription) deliver(runs ...fsm.RunID) error {
+	view := s.cfg.Backend.View()
+	for _, id := range runs {
+		if _, ok := s.waiting[id]; !ok {
+			continue
+		}
+		run, ok := view.Run(id)
+		if !ok || run.Tenant != s.tenant {
+			s.unknown[id] = struct{}{}
+			continue
+		}
+		delete(s.unknown, id)
+		if !run.Status.Final() {
+			continue
+		}
+		if err := s.stream.Send(finished(view, run, s.cfg.MaxMessage)); err != nil {
+			return err
+		}
+		s.forget(id)
+		s.cfg.Counters.Results.Add(1)
+	}
+	return nil
+}
+
+func (s *subscription) forget(id fsm.RunID) {
+	delete(s.waiting, id)
+	delete(s.unknown, id)
+	s.watcher.Remove(id)
+}
+
+// resolve looks again for runs that were not known. A run may have been
+// triggered at a node that is ahead of this one; what is still not known when
+// this node is current does not exist, and its caller would wait for ever.
+func (s *subscription) resolve() error {
+	if len(s.unknown) == 0 || s.current(s.stream.Context()) != nil {
+		return nil
+	}
+	before := make([]fsm.RunID, 0, len(s.unknown))
+	for id := range s.unknown {
+		before = append(before, id)
+	}
+	if err := s.deliver(before...); err != nil {
+		return err
+	}
+	for _, id := range before {
+		if _, still := s.unknown[id]; !still {
+			continue
+		}
+		if err := s.stream.Send(unknownRun(string(id), "no such run: check the id; finished runs are kept for a limited time")); err != nil {
+			return err
+		}
+		s.forget(id)
+	}
+	return nil
+}

@@ -1,0 +1,319 @@
+package session
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/limpet-dev/limpet/api/compat"
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
+)
+
+const (
+	// attachHold is how long a stream that opens during an election waits.
+	attachHold = 10 * time.Second
+	// detachFor is how long an ended session is reported.
+	detachFor   = 30 * time.Second
+	detachPause = 200 * time.Millisecond
+	// vouchEvery is how often a stream of the older kind vouches for its worker.
+	vouchEvery = 4 * time.Second
+	// goodbye is how long the stream of a removed worker may stay open, so that
+	// the worker, which has said goodbye, ends it first.
+	goodbye = 10 * time.Second
+)
+
+// Stream is one call of a worker for its assignments.
+type Stream struct {
+	Worker fsm.WorkerID
+	// Send sends one order to the worker; it may block on a slow one.
+	Send func(*compat.AssignedAction) error
+	// Opened is called once the cluster knows of the session; may be nil.
+	Opened func()
+	// Vouches: the open stream itself counts as the worker's heartbeat.
+	Vouches bool
+}
+
+// session is one stream of one worker. All but notify runs on one goroutine.
+type session struct {
+	hub        *Hub
+	stream     Stream
+	id         fsm.SessionID
+	wake       chan struct{}
+	superseded chan struct{} // closed when a newer stream of the worker is here
+
+	sent map[fsm.TaskRunID]sent
+}
+
+// sent is an attempt that the worker has been told to start.
+type sent struct {
+	attempt   int32
+	requeues  int32
+	executeBy fsm.Instant // once it runs
+}
+
+// Serve serves a worker's stream until it ends; the error says why and is never
+// nil. Errors are status errors, refusals or the context's.
+func (h *Hub) Serve(ctx context.Context, st Stream) error {
+	s, gate, err := h.open(st)
+	if err != nil {
+		return err
+	}
+	h.cfg.Backend.Vouch(st.Worker)
+	if err = s.attach(ctx); err == nil {
+		if st.Opened != nil {
+			st.Opened()
+		}
+		h.cfg.Logger.Debug("session opened", "worker", st.Worker, "session", s.id)
+		err = s.run(ctx, gate)
+	}
+	h.cfg.Logger.Debug("session ended", "worker", st.Worker, "session", s.id, "reason", err)
+	h.leave(s, reasonOf(ctx, err))
+	return err
+}
+
+// reasonOf says in words why a stream ended, for the lease.
+func reasonOf(ctx context.Context, err error) string {
+	if ctx.Err() != nil {
+		return "the worker's stream broke or was closed"
+	}
+	return "the stream was ended: " + err.Error()
+}
+
+// notify asks the session to compare. It never blocks.
+func (s *session) notify() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// attach makes the session the holder of the worker's lease.
+func (s *session) attach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, attachHold)
+	defer cancel()
+	res, err := s.hub.cfg.Backend.Propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_AttachSession{
+		AttachSession: &limpetv1.AttachSession{
+			WorkerId: string(s.stream.Worker), Node: string(s.hub.cfg.Backend.Name()), Session: string(s.id),
+		},
+	}})
+	if err != nil {
+		return transport.Unavailable("open the stream of worker %q: the cluster did not confirm it: %v", s.stream.Worker, err)
+	}
+	if res.Refusal != nil {
+		return res.Refusal
+	}
+	return nil
+}
+
+func (s *session) run(ctx context.Context, gate *Gate) error {
+	var tick <-chan time.Time
+	if s.stream.Vouches {
+		ticker := time.NewTicker(vouchEvery)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	s.notify()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-gate.Done():
+			return gate.Err()
+		case <-s.superseded:
+			return supersededErr(s.stream.Worker)
+		case <-tick:
+			s.hub.cfg.Backend.Vouch(s.stream.Worker)
+		case <-s.wake:
+			if err := s.compare(ctx, gate); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// compare brings the worker up to date with the state.
+func (s *session) compare(ctx context.Context, gate *Gate) error {
+	view := s.hub.cfg.Backend.View()
+	w, ok := view.Worker(s.stream.Worker)
+	if !ok {
+		return s.removed(ctx, gate)
+	}
+	if w.Lease.Session != s.id {
+		return supersededErr(w.ID)
+	}
+	switch w.Lease.State {
+	case fsm.LeaseLost:
+		// The worker was not heard of for long. If it lives it comes back, and is
+		// admitted again with a higher epoch.
+		return transport.Unavailable("the lease of worker %q was lost: %s", w.ID, w.Lease.Reason)
+	case fsm.LeaseSuspect:
+		// The cluster took this node for gone, but the stream is still here.
+		if err := s.attach(ctx); err != nil {
+			return err
+		}
+		s.notify()
+		return nil
+	case fsm.LeaseLive:
+	}
+	held := map[fsm.TaskRunID]*fsm.TaskRun{}
+	for t := range view.Assignments(w.ID) {
+		held[t.ID] = t
+	}
+	// Cancels go first: a new attempt of the same task run may follow.
+	if err := s.cancelOld(view, w, held); err != nil {
+		return err
+	}
+	for t := range view.Assignments(w.ID) {
+		if err := s.start(ctx, view, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start sends an attempt that was not sent on this stream. One that runs was
+// delivered on an earlier stream: it is only noted.
+func (s *session) start(ctx context.Context, view fsm.View, t *fsm.TaskRun) error {
+	before, known := s.sent[t.ID]
+	if !known || before.attempt != t.Attempt {
+		if t.Status == fsm.Assigned {
+			if err := s.dispatch(ctx, view, t); err != nil {
+				return err
+			}
+		}
+	}
+	now := sent{attempt: t.Attempt, requeues: t.Requeues}
+	if t.Status == fsm.Running {
+		now.executeBy = t.ExecuteBy
+	}
+	s.sent[t.ID] = now
+	return nil
+}
+
+func (s *session) dispatch(ctx context.Context, view fsm.View, t *fsm.TaskRun) error {
+	action := startAction(view, t)
+	if action == nil {
+		return nil // the run is gone from this view; nothing to start
+	}
+	if n := proto.Size(action); n > s.hub.cfg.MaxMessage {
+		return s.tooLarge(ctx, t, n)
+	}
+	if err := s.stream.Send(action); err != nil {
+		return err
+	}
+	s.hub.cfg.Counters.Dispatched.Add(1)
+	return nil
+}
+
+// tooLarge fails an attempt that the worker could never receive: its stream
+// would break on it for ever.
+func (s *session) tooLarge(ctx context.Context, t *fsm.TaskRun, size int) error {
+	s.hub.cfg.Counters.Oversized.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, attachHold)
+	defer cancel()
+	_, err := s.hub.cfg.Backend.Propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_ReportFailed{
+		ReportFailed: &limpetv1.ReportFailed{
+			TenantId: string(t.Tenant), TaskRunId: string(t.ID), Attempt: t.Attempt,
+			Error: oversized(size, s.hub.cfg.MaxMessage), NoRetry: true,
+		},
+	}})
+	if err != nil {
+		return transport.Unavailable("fail task run %q, whose payload is too large: %v", t.ID, err)
+	}
+	return nil
+}
+
+// cancelOld tells the worker of attempts that it should no longer work on.
+func (s *session) cancelOld(view fsm.View, w *fsm.Worker, held map[fsm.TaskRunID]*fsm.TaskRun) error {
+	for id, was := range s.sent {
+		if t := held[id]; t != nil && t.Attempt == was.attempt {
+			continue
+		}
+		delete(s.sent, id)
+		t, ok := view.TaskRun(id)
+		// A Ruby worker takes the order to cancel for an order to start.
+		if !ok || !was.ended(view.Now(), t) || strings.EqualFold(w.SDK, compat.SDKS_RUBY.String()) {
+			continue
+		}
+		action := cancelAction(view, t, was.attempt)
+		if action == nil {
+			continue
+		}
+		if err := s.stream.Send(action); err != nil {
+			return err
+		}
+		s.hub.cfg.Counters.Cancels.Add(1)
+	}
+	return nil
+}
+
+// ended reports whether an attempt that is no longer held was ended from
+// outside, so that its worker does not know yet.
+func (was sent) ended(now fsm.Instant, t *fsm.TaskRun) bool {
+	switch {
+	case t.Status == fsm.Cancelled:
+		return true
+	case t.Status == fsm.Completed || t.Status == fsm.Skipped:
+		return false
+	case t.Requeues > was.requeues: // not delivered in time
+		return true
+	default: // failed: by its timeout, or by the worker's own report
+		return was.executeBy != 0 && now >= was.executeBy
+	}
+}
+
+// removed waits for a worker that has left to end its stream itself.
+func (s *session) removed(ctx context.Context, gate *Gate) error {
+	timer := time.NewTimer(goodbye)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-gate.Done():
+		return gate.Err()
+	case <-s.superseded:
+		return supersededErr(s.stream.Worker)
+	case <-timer.C:
+		return transport.Unavailable("worker %q was removed: start it again to register it anew", s.stream.Worker)
+	}
+}
+
+// detach tells the cluster that the session's stream has ended. It has its own
+// time, since the stream's context is over.
+func (h *Hub) detach(s *session, reason string) {
+	ctx, cancel := context.WithTimeout(context.Background(), detachFor)
+	defer cancel()
+	go func() {
+		select {
+		case <-h.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	cmd := &limpetv1.Command{Kind: &limpetv1.Command_DetachSession{DetachSession: &limpetv1.DetachSession{
+		WorkerId: string(s.stream.Worker), Session: string(s.id), Reason: reason,
+	}}}
+	for {
+		_, err := h.cfg.Backend.Propose(ctx, cmd)
+		if err == nil {
+			return
+		}
+		timer := time.NewTimer(detachPause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			h.cfg.Logger.Warn("the cluster was not told that a session ended; the lease will lapse by itself",
+				"worker", s.stream.Worker, "session", s.id, "error", err)
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+func supersededErr(w fsm.WorkerID) error {
+	return transport.Unavailable("a newer stream of worker %q took the place of this one", w)
+}
