@@ -106,6 +106,29 @@ func (w *Worker) CouldFit(request []Slots) bool {
 	return true
 }
 
+// Unavailable reports whether SOFT task runs should go elsewhere at once: the
+// lease is lost, or the worker is paused or draining. A suspect lease is not
+// yet unavailable: the worker most likely comes back (docs/architecture.md,
+// leases).
+func (w *Worker) Unavailable() bool {
+	return w.Lease.State == LeaseLost || w.Mode != ModeActive
+}
+
+// open reports whether the worker may be given unpinned work now.
+func (w *Worker) open() bool {
+	return w.Lease.State == LeaseLive && w.Mode == ModeActive && w.hasFree()
+}
+
+// hasFree reports whether any unit of any slot type is free.
+func (w *Worker) hasFree() bool {
+	for j := range w.Slots {
+		if w.Used[j].Units < w.Slots[j].Units {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *Worker) slotIndex(t string) int {
 	for j := range w.Slots {
 		if w.Slots[j].Type == t {
@@ -128,8 +151,8 @@ func (w *Worker) take(request []Slots, sign int32) *Worker {
 	return &n
 }
 
-// load is the share of the worker's units in use, in thousandths.
-func (w *Worker) load() int64 {
+// Load is the share of the worker's units in use, in thousandths.
+func (w *Worker) Load() int64 {
 	var used, total int64
 	for j := range w.Slots {
 		used += int64(w.Used[j].Units)

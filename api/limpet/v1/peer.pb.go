@@ -591,9 +591,10 @@ func (x *PeerCommands) GetCommands() [][]byte {
 
 // PeerRefused says that commands were not taken; they may be sent again.
 type PeerRefused struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reason        PeerRefused_Reason     `protobuf:"varint,1,opt,name=reason,proto3,enum=limpet.v1.PeerRefused_Reason" json:"reason,omitempty"`
-	RequestIds    [][]byte               `protobuf:"bytes,2,rep,name=request_ids,json=requestIds,proto3" json:"request_ids,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Reason PeerRefused_Reason     `protobuf:"varint,1,opt,name=reason,proto3,enum=limpet.v1.PeerRefused_Reason" json:"reason,omitempty"`
+	// None means all that was sent over this connection so far.
+	RequestIds    [][]byte `protobuf:"bytes,2,rep,name=request_ids,json=requestIds,proto3" json:"request_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

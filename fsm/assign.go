@@ -1,0 +1,154 @@
+package fsm
+
+import limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+
+// assign gives a queued task run to a worker, if all still holds that the
+// scheduler saw. It is the only place where a pin is set by an assignment.
+func (m *Machine) assign(c *limpetv1.Assign) (Result, *Refusal) {
+	s := m.st
+	t, ok := s.tasks.Get(TaskRunID(c.GetTaskRunId()))
+	if !ok || t.Status != Queued || t.Attempt != c.GetAttempt() {
+		return Result{}, refuse(CodeStale, "task_run_id", c.GetTaskRunId(), "is not queued at that attempt", "")
+	}
+	w, ok := s.workers.Get(WorkerID(c.GetWorkerId()))
+	if !ok || w.Lease.State != LeaseLive || w.Lease.Epoch != c.GetEpoch() || w.Tenant != t.Tenant {
+		return Result{}, refuse(CodeStale, "worker_id", c.GetWorkerId(), "has no live lease at that epoch", "")
+	}
+	def := s.taskOf(t)
+	r, _ := s.runs.Get(t.Run)
+	if why := s.rejects(w, t, def, r); why != "" {
+		return Result{}, refuse(CodeStale, "worker_id", c.GetWorkerId(), why, "")
+	}
+	if no := m.pinAt(w, t, c.GetMovePin()); no != nil {
+		return Result{}, no
+	}
+	n := *t
+	n.Status, n.Worker, n.Epoch, n.Reason = Assigned, w.ID, w.Lease.Epoch, c.GetReason()
+	n.AssignedWall, n.StartedWall = s.stamp.Wall, 0
+	n.Deadline = s.stamp.Instant.Add(s.settings.DeliveryTimeout)
+	n.Output, n.Error = nil, ""
+	s.setTask(&n)
+	used := w.take(def.Slots, 1)
+	used.LastAssigned = s.seq
+	s.setWorker(used)
+	m.effect(WorkerChanged, string(w.ID))
+	m.taskChanged(&n)
+	return Result{IDs: []string{string(n.ID), string(w.ID)}}, nil
+}
+
+// rejects says why the worker may not take the task run, or "".
+func (s *State) rejects(w *Worker, t *TaskRun, def *Task, r *Run) string {
+	p, pinned := s.pins.Get(t.Run)
+	mine := pinned && p.Worker == w.ID
+	switch {
+	case !w.HasAction(def.Action):
+		return "has not registered the action"
+	case w.Mode == ModePaused, w.Mode == ModeDraining && (!mine || p.Strategy != StrategyHard):
+		return "takes nothing new: it is " + w.Mode.String()
+	case !w.Fits(def.Slots):
+		return "has no free slot"
+	}
+	wishes := s.wishesOf(def, r)
+	for i := range wishes {
+		if wishes[i].Required && !wishes[i].Holds(w.Labels) {
+			return "does not meet the required label " + itoq(wishes[i].Label.Key)
+		}
+	}
+	return ""
+}
+
+// wishesOf gives the labels that count for a task run: those of the trigger
+// replace the task's own.
+func (s *State) wishesOf(def *Task, r *Run) []LabelWish {
+	if len(r.Labels) > 0 {
+		return r.Labels
+	}
+	return def.Labels
+}
+
+// pinAt checks the run's pin against the worker, and sets or moves it.
+func (m *Machine) pinAt(w *Worker, t *TaskRun, move bool) *Refusal {
+	s := m.st
+	v, _ := s.versions.Get(t.Version)
+	if v.Sticky == StrategyNone {
+		return nil
+	}
+	p, ok := s.pins.Get(t.Run)
+	if !ok {
+		s.setPin(t.Run, &Pin{
+			Run: t.Run, Tenant: t.Tenant, Strategy: v.Sticky, Worker: w.ID, Cause: PinFirst,
+			Seq: s.seq, Since: s.stamp.Instant, Wall: s.stamp.Wall,
+		})
+		m.calm(t)
+		return nil
+	}
+	if p.Worker == w.ID {
+		return nil
+	}
+	if p.Strategy == StrategyHard {
+		return refuse(CodeStale, "worker_id", string(w.ID), "the run is pinned HARD to worker "+string(p.Worker), "")
+	}
+	holder, known := s.workers.Get(p.Worker)
+	gone := !known || holder.Lease.State == LeaseLost || holder.Mode == ModeDraining
+	n := *p
+	switch {
+	case gone:
+		n.From, n.Worker, n.Cause, n.Moves = p.Worker, w.ID, PinMoved, p.Moves+1
+		n.Seq, n.Since, n.Wall = s.seq, s.stamp.Instant, s.stamp.Wall
+	case move:
+		return refuse(CodeStale, "move_pin", string(w.ID), "the pinned worker's lease has not ended", "")
+	case holder.Mode == ModeActive && !t.Overflow:
+		return refuse(CodeStale, "worker_id", string(w.ID), "the patience for the pinned worker is not over", "")
+	default:
+		n.Overflows++
+	}
+	s.setPin(t.Run, &n)
+	if gone {
+		m.calm(t)
+	}
+	return nil
+}
+
+// calm gives the other waiting task runs of the run a fresh patience, now that
+// the run belongs to another worker than before.
+func (m *Machine) calm(t *TaskRun) {
+	s := m.st
+	r, _ := s.runs.Get(t.Run)
+	v, _ := s.versions.Get(t.Version)
+	if v.Sticky != StrategySoft {
+		return
+	}
+	for _, id := range r.Tasks {
+		if o, ok := s.tasks.Get(id); ok && id != t.ID && o.Status == Queued {
+			n := *o
+			n.Overflow, n.Deadline = false, min(o.ScheduleBy, s.stamp.Instant.Add(s.settings.SoftPatience))
+			s.setTask(&n)
+		}
+	}
+}
+
+func (m *Machine) releasePin(c *limpetv1.ReleasePin) (Result, *Refusal) {
+	s := m.st
+	r, ok := s.runs.Get(RunID(c.GetRunId()))
+	if !ok || string(r.Tenant) != c.GetTenantId() {
+		return Result{}, refuse(CodeNotFound, "run_id", c.GetRunId(), "no such run", "see `limpet run list`")
+	}
+	if _, ok := s.pins.Get(r.ID); !ok {
+		return Result{}, refuse(CodeConflict, "run_id", c.GetRunId(), "the run has no pin", "see `limpet pin list`")
+	}
+	if r.Status.Final() {
+		return Result{}, refuse(CodeConflict, "run_id", c.GetRunId(), "the run is over", "")
+	}
+	for _, id := range r.Tasks {
+		if t, ok := s.tasks.Get(id); ok && t.Status.Held() {
+			w, known := s.workers.Get(t.Worker)
+			if known && w.Lease.State != LeaseLost {
+				return Result{}, refuse(CodeConflict, "run_id", c.GetRunId(),
+					"a task of the run is on its worker", "wait for it, or cancel it, and release then")
+			}
+		}
+	}
+	s.setPin(r.ID, nil)
+	m.effect(RunChanged, string(r.ID))
+	return Result{IDs: []string{string(r.ID)}}, nil
+}

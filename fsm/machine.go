@@ -1,0 +1,74 @@
+package fsm
+
+// Limits of the work that one entry may cause by itself.
+const (
+	// MaxDeadlines is how many deadlines fire in one entry at most; the rest
+	// fire in the next.
+	MaxDeadlines = 256
+	// maxPurge is how many finished runs are forgotten in one entry at most.
+	maxPurge = 64
+)
+
+// Machine is the replicated state machine. See the package comment for what it
+// asks of its owner.
+type Machine struct {
+	st      *State
+	effects []Effect
+	fenced  int
+}
+
+// NewMachine gives the machine of an empty log.
+func NewMachine() *Machine { return &Machine{st: newState()} }
+
+// Apply applies one entry of the log.
+func (m *Machine) Apply(e *Entry) Outcome {
+	out := m.Begin(e.Stamp)
+	rest := m.ApplyCommands(e.Commands)
+	out.Results = rest.Results
+	out.Effects = append(out.Effects, rest.Effects...)
+	out.Fenced += rest.Fenced
+	return out
+}
+
+// Begin is the first half of [Machine.Apply]: it moves cluster time to the
+// stamp, fires what is due and forgets what is old. The leader calls the halves
+// apart, to let the scheduler see the commands' effects before the entry is
+// closed; Begin and then any split of the commands gives what Apply gives.
+func (m *Machine) Begin(stamp Stamp) Outcome {
+	m.effects, m.fenced = nil, 0
+	s := m.st
+	s.stamp = Stamp{Instant: max(s.stamp.Instant, stamp.Instant), Wall: stamp.Wall}
+	fired := m.fireDeadlines()
+	m.purge()
+	return Outcome{Effects: m.effects, Deadlines: fired, Fenced: m.fenced}
+}
+
+// ApplyCommands is the second half of [Machine.Apply].
+func (m *Machine) ApplyCommands(cmds []Command) Outcome {
+	m.effects, m.fenced = nil, 0
+	results := make([]Result, 0, len(cmds))
+	for _, c := range cmds {
+		results = append(results, m.applyOne(c))
+	}
+	return Outcome{Results: results, Effects: m.effects, Fenced: m.fenced}
+}
+
+// Clone gives a copy that shares nothing mutable: O(1). The leader speculates
+// on one.
+func (m *Machine) Clone() *Machine { return &Machine{st: m.st.clone()} }
+
+// View gives a frozen copy for readers: O(1).
+func (m *Machine) View() View { return View{st: m.st.clone()} }
+
+// Peek gives a view of the machine itself, not frozen: it is good only until
+// the next Apply and only for the goroutine that owns the machine.
+func (m *Machine) Peek() View { return View{st: m.st} }
+
+// Stamp gives the stamp of the latest entry.
+func (m *Machine) Stamp() Stamp { return m.st.stamp }
+
+func (m *Machine) effect(kind EffectKind, id string) {
+	m.effects = append(m.effects, Effect{kind, id})
+}
+
+func (m *Machine) taskChanged(t *TaskRun) { m.effect(RunChanged, string(t.Run)) }

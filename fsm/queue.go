@@ -1,0 +1,133 @@
+package fsm
+
+import (
+	"fmt"
+	"hash/fnv"
+)
+
+// indexTask enters the task run where its state says: held by a worker, parked
+// at its pinned worker, or waiting in its class; and its deadline.
+func (s *State) indexTask(t *TaskRun) {
+	if t.Deadline != 0 {
+		s.deadlines.Set(deadlineKey{t.Deadline, t.ID})
+	}
+	switch {
+	case t.Status.Held():
+		s.held.Set(heldKey{t.Worker, t.ID})
+	case t.Status == Queued:
+		if k, ok := s.parkKeyOf(t); ok {
+			s.parked.Set(k)
+			s.countParked(k, 1)
+		} else {
+			s.waiting.Set(s.waitKeyOf(t))
+		}
+	}
+}
+
+func (s *State) unindexTask(t *TaskRun) {
+	if t.Deadline != 0 {
+		s.deadlines.Delete(deadlineKey{t.Deadline, t.ID})
+	}
+	switch {
+	case t.Status.Held():
+		s.held.Delete(heldKey{t.Worker, t.ID})
+	case t.Status == Queued:
+		if k, ok := s.parkKeyOf(t); ok {
+			if _, was := s.parked.Delete(k); was {
+				s.countParked(k, -1)
+			}
+		} else {
+			s.waiting.Delete(s.waitKeyOf(t))
+		}
+	}
+}
+
+func (s *State) countParked(k parkKey, by int) {
+	n, _ := s.parkedAt.Get(k.worker)
+	n[k.list] += by
+	if n.total() == 0 {
+		s.parkedAt.Delete(k.worker)
+	} else {
+		s.parkedAt.Set(k.worker, n)
+	}
+	if w, ok := s.workers.Get(k.worker); ok {
+		s.attend(w)
+	}
+}
+
+func (s *State) parkKeyOf(t *TaskRun) (parkKey, bool) {
+	p, ok := s.pins.Get(t.Run)
+	if !ok {
+		return parkKey{}, false
+	}
+	list := parkSoft
+	switch {
+	case p.Strategy == StrategyHard:
+		list = parkHard
+	case t.Overflow:
+		list = parkOverflow
+	}
+	return parkKey{p.Worker, list, s.orderOf(t), t.QueueSeq, t.ID}, true
+}
+
+func (s *State) waitKeyOf(t *TaskRun) waitKey {
+	return waitKey{s.classOf(t), s.orderOf(t), t.QueueSeq, t.ID}
+}
+
+func (s *State) orderOf(t *TaskRun) int32 {
+	if r, ok := s.runs.Get(t.Run); ok {
+		return -r.Priority
+	}
+	return 0
+}
+
+// classOf names what the task run asks of a worker: its version's task, and
+// the labels that its trigger gave.
+func (s *State) classOf(t *TaskRun) string {
+	class := string(t.Version) + "/" + itoa(t.Index)
+	if r, ok := s.runs.Get(t.Run); ok && len(r.Labels) > 0 {
+		h := fnv.New64a()
+		for i := range r.Labels {
+			_, _ = h.Write(encode(nil, &r.Labels[i]))
+			_, _ = h.Write([]byte{0})
+		}
+		class += fmt.Sprintf("/%x", h.Sum64())
+	}
+	return class
+}
+
+// enqueue makes the task run wait for a worker from now on. The place in the
+// queue that it had before is kept.
+func (m *Machine) enqueue(t *TaskRun) {
+	s := m.st
+	def := s.taskOf(t)
+	t.Status, t.Overflow = Queued, false
+	if t.QueueSeq == 0 {
+		t.QueueSeq = s.seq
+	}
+	t.QueuedAt, t.QueuedWall = s.stamp.Instant, s.stamp.Wall
+	t.ScheduleBy = s.stamp.Instant.Add(or(def.ScheduleTimeout, s.settings.ScheduleTimeout))
+	t.ExecuteBy = 0
+	t.Deadline = t.ScheduleBy
+	if v, ok := s.versions.Get(t.Version); ok && v.Sticky == StrategySoft {
+		t.Deadline = min(t.ScheduleBy, s.stamp.Instant.Add(s.settings.SoftPatience))
+	}
+	s.setTask(t)
+	m.taskChanged(t)
+}
+
+// taskOf gives the definition of the task run's task.
+func (s *State) taskOf(t *TaskRun) *Task {
+	if v, ok := s.versions.Get(t.Version); ok && t.Index < len(v.Tasks) {
+		return &v.Tasks[t.Index]
+	}
+	return &Task{}
+}
+
+func or[T comparable](a, b T) T {
+	var zero T
+	if a != zero {
+		return a
+	}
+	return b
+}

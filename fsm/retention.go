@@ -1,0 +1,76 @@
+package fsm
+
+import "time"
+
+// What is young is never forgotten, whatever the limits say: its result may
+// not have been fetched yet. Lost workers without live pins go after a while.
+const (
+	minRetention    = time.Minute
+	workerRetention = time.Hour
+)
+
+// purge forgets a bounded number of old things.
+func (m *Machine) purge() {
+	m.forgetRequests()
+	s := m.st
+	for range maxPurge {
+		k, ok := s.finished.Min()
+		if !ok {
+			break
+		}
+		age := s.stamp.Instant.Sub(k.at)
+		if age < minRetention || (age < s.settings.RetentionAge && s.finished.Len() <= int(s.settings.RetentionRuns)) {
+			break
+		}
+		s.finished.Delete(k)
+		m.forgetRun(RunID(k.id))
+	}
+	m.forgetWorkers()
+}
+
+func (m *Machine) forgetRun(id RunID) {
+	s := m.st
+	r, ok := s.runs.Get(id)
+	if !ok {
+		return
+	}
+	for _, t := range r.Tasks {
+		s.tasks.Delete(t)
+		var keys []string
+		s.children.Ascend(string(t)+"/", func(k string, _ RunID) bool {
+			if len(k) <= len(t) || k[:len(t)+1] != string(t)+"/" {
+				return false
+			}
+			keys = append(keys, k)
+			return true
+		})
+		for _, k := range keys {
+			s.children.Delete(k)
+		}
+	}
+	s.pins.Delete(id)
+	s.runOrder.Delete(r.Seq)
+	s.runs.Delete(id)
+}
+
+func (m *Machine) forgetWorkers() {
+	s := m.st
+	var old []WorkerID
+	looked := 0
+	s.gone.Scan(func(k ageKey) bool {
+		looked++
+		if s.stamp.Instant.Sub(k.at) < workerRetention || looked > maxPurge {
+			return false
+		}
+		id := WorkerID(k.id)
+		if p, ok := s.pinned.first(pinKey{worker: id}); !ok || p.worker != id {
+			old = append(old, id)
+		}
+		return true
+	})
+	for _, id := range old {
+		if w, ok := s.workers.Get(id); ok {
+			s.deleteWorker(w)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package fsm
+
+// State is the tables and the indexes derived from them. The tables are what
+// is replicated, hashed and written to snapshots; the indexes are kept in step
+// by the set functions and rebuilt after a restore.
+type State struct {
+	seq       Seq
+	stamp     Stamp
+	clusterID string
+	settings  Settings
+
+	keys      table[string, *Key]
+	tenants   table[TenantID, *Tenant]
+	workflows table[WorkflowID, *Workflow]
+	versions  table[VersionID, *Version]
+	workers   table[WorkerID, *Worker]
+	runs      table[RunID, *Run]
+	tasks     table[TaskRunID, *TaskRun]
+	pins      table[RunID, *Pin]
+	children  table[string, RunID]
+	requests  table[string, *request]
+
+	names     table[string, WorkflowID]
+	runOrder  table[Seq, RunID]
+	recent    table[Seq, string] // request ids by age
+	finished  index[ageKey]
+	gone      index[ageKey] // lost workers
+	held      index[heldKey]
+	pinned    index[pinKey]
+	waiting   index[waitKey]
+	parked    index[parkKey]
+	parkedAt  table[WorkerID, parkCount]
+	attention table[WorkerID, struct{}]
+	deadlines index[deadlineKey]
+	profiles  table[profileKey, *Profile]
+	actions   index[actionKey]
+	free      index[freeKey]
+}
+
+func newState() *State {
+	return &State{
+		settings: DefaultSettings(),
+		keys:     newTable[string, *Key](), tenants: newTable[TenantID, *Tenant](),
+		workflows: newTable[WorkflowID, *Workflow](), versions: newTable[VersionID, *Version](),
+		workers: newTable[WorkerID, *Worker](), runs: newTable[RunID, *Run](),
+		tasks: newTable[TaskRunID, *TaskRun](), pins: newTable[RunID, *Pin](),
+		children: newTable[string, RunID](), requests: newTable[string, *request](),
+		names: newTable[string, WorkflowID](), runOrder: newTable[Seq, RunID](), recent: newTable[Seq, string](),
+		finished: newIndex(lessAge), gone: newIndex(lessAge), held: newIndex(lessHeld), pinned: newIndex(lessPin),
+		waiting: newIndex(lessWait), parked: newIndex(lessPark), parkedAt: newTable[WorkerID, parkCount](),
+		attention: newTable[WorkerID, struct{}](), deadlines: newIndex(lessDeadline),
+		profiles: newTable[profileKey, *Profile](), actions: newIndex(lessAction), free: newIndex(lessFree),
+	}
+}
+
+// clone is O(number of tables). The two states share their objects, which are
+// immutable, and copy tree nodes on write.
+func (s *State) clone() *State {
+	n := *s
+	n.keys, n.tenants, n.workflows, n.versions = s.keys.clone(), s.tenants.clone(), s.workflows.clone(), s.versions.clone()
+	n.workers, n.runs, n.tasks, n.pins = s.workers.clone(), s.runs.clone(), s.tasks.clone(), s.pins.clone()
+	n.children, n.requests, n.names = s.children.clone(), s.requests.clone(), s.names.clone()
+	n.runOrder, n.recent, n.finished, n.gone = s.runOrder.clone(), s.recent.clone(), s.finished.clone(), s.gone.clone()
+	n.held, n.pinned, n.waiting, n.parked = s.held.clone(), s.pinned.clone(), s.waiting.clone(), s.parked.clone()
+	n.parkedAt, n.attention, n.deadlines = s.parkedAt.clone(), s.attention.clone(), s.deadlines.clone()
+	n.profiles, n.actions, n.free = s.profiles.clone(), s.actions.clone(), s.free.clone()
+	return &n
+}
+
+// ---- set functions: the only writers of tables that have indexes
+
+func (s *State) setWorkflow(w *Workflow) {
+	s.workflows.Set(w.ID, w)
+	s.names.Set(workflowKey(w.Tenant, w.Name), w.ID)
+}
+
+func (s *State) setWorker(w *Worker) {
+	old, had := s.workers.Get(w.ID)
+	if had {
+		s.unindexWorker(old)
+	}
+	if w.profile == "" || !had {
+		w.profile = profileOf(w)
+	}
+	s.workers.Set(w.ID, w)
+	if !had || old.profile != w.profile {
+		if had {
+			s.leaveProfile(old)
+		}
+		s.joinProfile(w)
+	}
+	s.indexWorker(w)
+}
+
+func (s *State) deleteWorker(w *Worker) {
+	s.unindexWorker(w)
+	s.leaveProfile(w)
+	s.workers.Delete(w.ID)
+	s.attention.Delete(w.ID)
+}
+
+func (s *State) indexWorker(w *Worker) {
+	if w.open() {
+		s.free.Set(freeKey{w.profile, w.Load(), w.LastAssigned, w.ID})
+	}
+	if w.Lease.State == LeaseLost {
+		s.gone.Set(ageKey{w.Lease.Since, string(w.ID)})
+	}
+	s.attend(w)
+}
+
+func (s *State) unindexWorker(w *Worker) {
+	s.free.Delete(freeKey{w.profile, w.Load(), w.LastAssigned, w.ID})
+	if w.Lease.State == LeaseLost {
+		s.gone.Delete(ageKey{w.Lease.Since, string(w.ID)})
+	}
+}
+
+// attend decides whether the scheduler has anything to look at in the worker's
+// parked task runs: they cost nothing until then.
+func (s *State) attend(w *Worker) {
+	n, _ := s.parkedAt.Get(w.ID)
+	look := false
+	switch soft := n[parkSoft] + n[parkOverflow]; {
+	case n.total() == 0:
+	case w.Unavailable():
+		look = soft > 0 || (n[parkHard] > 0 && w.Lease.State == LeaseLive && w.Mode == ModeDraining && w.hasFree())
+	case w.Lease.State == LeaseLive:
+		look = w.hasFree() || n[parkOverflow] > 0
+	}
+	if look {
+		s.attention.Set(w.ID, struct{}{})
+	} else {
+		s.attention.Delete(w.ID)
+	}
+}
+
+func (s *State) setRun(r *Run) {
+	old, had := s.runs.Get(r.ID)
+	s.runs.Set(r.ID, r)
+	if !had {
+		s.runOrder.Set(r.Seq, r.ID)
+	}
+	if r.Status.Final() && (!had || !old.Status.Final()) {
+		s.finished.Set(ageKey{r.FinishedAt, string(r.ID)})
+		if p, ok := s.pins.Get(r.ID); ok {
+			s.pinned.Delete(pinKey{p.Worker, r.ID})
+		}
+	}
+}
+
+func (s *State) setTask(t *TaskRun) {
+	if old, had := s.tasks.Get(t.ID); had {
+		s.unindexTask(old)
+	}
+	s.tasks.Set(t.ID, t)
+	s.indexTask(t)
+}
+
+// setPin stores the pin and moves the run's queued task runs to where they now
+// wait. A nil pin clears it.
+func (s *State) setPin(run RunID, p *Pin) {
+	r, _ := s.runs.Get(run)
+	for _, id := range r.Tasks {
+		if t, ok := s.tasks.Get(id); ok {
+			s.unindexTask(t)
+		}
+	}
+	if old, ok := s.pins.Get(run); ok {
+		s.pinned.Delete(pinKey{old.Worker, run})
+	}
+	if p == nil {
+		s.pins.Delete(run)
+	} else {
+		s.pins.Set(run, p)
+		if !r.Status.Final() {
+			s.pinned.Set(pinKey{p.Worker, run})
+		}
+	}
+	for _, id := range r.Tasks {
+		if t, ok := s.tasks.Get(id); ok {
+			s.indexTask(t)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package fsm
+
+import (
+	"slices"
+	"strings"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+)
+
+// plan is a trigger that has been checked and not yet carried out.
+type plan struct {
+	spec     *limpetv1.RunSpec
+	version  *Version
+	desired  *Worker
+	prefer   WorkerID
+	childKey string
+	existing RunID
+}
+
+func (m *Machine) triggerRuns(c *limpetv1.TriggerRuns) (Result, *Refusal) {
+	tenant := TenantID(c.GetTenantId())
+	plans := make([]plan, 0, len(c.GetRuns()))
+	for i, spec := range c.GetRuns() {
+		p, no := m.planRun(tenant, spec)
+		if no != nil {
+			if len(c.GetRuns()) > 1 {
+				no.Field = "workflows[" + itoa(i) + "]." + no.Field
+			}
+			return Result{}, no
+		}
+		plans = append(plans, p)
+	}
+	res := Result{Ignored: true}
+	for i := range plans {
+		p := &plans[i]
+		if p.existing == "" && p.childKey != "" {
+			// An earlier spec of this batch may have had the same key.
+			p.existing, _ = m.st.children.Get(p.childKey)
+		}
+		if p.existing != "" {
+			res.IDs = append(res.IDs, string(p.existing))
+			continue
+		}
+		res.Ignored = false
+		res.IDs = append(res.IDs, p.spec.GetRunId())
+		m.startRun(tenant, p)
+	}
+	return res, nil
+}
+
+func (m *Machine) planRun(tenant TenantID, spec *limpetv1.RunSpec) (plan, *Refusal) {
+	s, p := m.st, plan{spec: spec}
+	if !ValidUUID(spec.GetRunId()) {
+		return p, refuse(CodeInvalid, "run_id", spec.GetRunId(), "must be a UUID", "")
+	}
+	if r, ok := s.runs.Get(RunID(spec.GetRunId())); ok {
+		p.existing = r.ID
+		return p, nil
+	}
+	id, ok := s.names.Get(workflowKey(tenant, spec.GetWorkflow()))
+	if !ok {
+		return p, refuse(CodeNotFound, "name", spec.GetWorkflow(), "no workflow of that name is registered", "start a worker that registers it, or check the name and its namespace")
+	}
+	w, _ := s.workflows.Get(id)
+	p.version, _ = s.versions.Get(w.Latest)
+	if len(p.version.Unserved) > 0 {
+		return p, refuse(CodeUnsupported, "name", spec.GetWorkflow(),
+			"the workflow uses what this version of Limpet does not serve: "+strings.Join(p.version.Unserved, ", "), "see docs/sdk-compatibility.md")
+	}
+	if pr := spec.GetPriority(); pr < 0 || pr > 3 {
+		return p, refuse(CodeInvalid, "priority", itoa(pr), "must be between 1 and 3", "")
+	}
+	if spec.GetParentTaskRunId() != "" {
+		key := spec.GetChildKey()
+		if key == "" {
+			key = "#" + itoa(spec.GetChildIndex())
+		}
+		p.childKey = spec.GetParentTaskRunId() + "/" + key
+		if p.existing, ok = s.children.Get(p.childKey); ok {
+			return p, nil
+		}
+	}
+	return p, m.planPin(tenant, &p)
+}
+
+// planPin checks a desired worker, and finds the one to prefer for a child
+// that declares a strategy and names none.
+func (m *Machine) planPin(tenant TenantID, p *plan) *Refusal {
+	s := m.st
+	want := p.spec.GetDesiredWorker()
+	if want == "" {
+		if t, ok := s.tasks.Get(TaskRunID(p.spec.GetParentTaskRunId())); ok && p.version.Sticky != StrategyNone && t.Status.Held() {
+			p.prefer = t.Worker
+		}
+		return nil
+	}
+	if !ValidUUID(want) {
+		return refuse(CodeInvalid, "desired_worker_id", want, "must be the UUID of a worker", "")
+	}
+	if p.version.Sticky == StrategyNone {
+		return refuse(CodeInvalid, "desired_worker_id", want,
+			"workflow "+itoq(p.version.Name)+" declares no sticky strategy", "declare sticky SOFT or HARD on the child workflow, or spawn it without sticky")
+	}
+	w, ok := s.workers.Get(WorkerID(want))
+	if !ok || w.Tenant != tenant {
+		return refuse(CodeInvalid, "desired_worker_id", want, "no such worker", "see `limpet worker list`")
+	}
+	for i := range p.version.Tasks {
+		if a := p.version.Tasks[i].Action; !w.HasAction(a) {
+			return refuse(CodeInvalid, "desired_worker_id", want,
+				"worker "+itoq(w.Name)+" has not registered the action "+itoq(a)+" of workflow "+itoq(p.version.Name), "register the child workflow with the same worker as its parent")
+		}
+	}
+	p.desired = w
+	return nil
+}
+
+func (m *Machine) startRun(tenant TenantID, p *plan) {
+	s, spec, v := m.st, p.spec, p.version
+	r := &Run{
+		ID: RunID(spec.GetRunId()), Tenant: tenant, Workflow: v.Workflow, Version: v.ID, Seq: s.nextRunSeq(),
+		Status: Queued, Priority: or(or(spec.GetPriority(), v.DefaultPriority), 1), Input: spec.GetInput(), Metadata: spec.GetMetadata(),
+		ParentRun: RunID(spec.GetParentRunId()), ParentTaskRun: TaskRunID(spec.GetParentTaskRunId()),
+		ChildKey: p.childKey, ChildIndex: spec.GetChildIndex(), Labels: wishesFrom(spec.GetLabels()), Prefer: p.prefer,
+		Open: int32(len(v.Tasks)), CreatedAt: s.stamp.Instant, CreatedWall: s.stamp.Wall,
+	}
+	for i := range v.Tasks {
+		r.Tasks = append(r.Tasks, taskRunID(r.ID, i, len(v.Tasks)))
+	}
+	s.setRun(r)
+	if p.childKey != "" {
+		s.children.Set(p.childKey, r.ID)
+	}
+	if p.desired != nil {
+		s.setPin(r.ID, &Pin{
+			Run: r.ID, Tenant: tenant, Strategy: v.Sticky, Worker: p.desired.ID, Cause: PinDesired,
+			Seq: s.seq, Since: s.stamp.Instant, Wall: s.stamp.Wall,
+		})
+	}
+	for i := range v.Tasks {
+		t := &TaskRun{
+			ID: r.Tasks[i], Run: r.ID, Tenant: tenant, Version: v.ID, Index: i, Status: Blocked,
+			Waiting: int32(len(v.Tasks[i].Parents)),
+		}
+		if t.Waiting == 0 && i != v.OnFailure {
+			m.enqueue(t)
+		} else {
+			s.setTask(t)
+		}
+	}
+	m.effect(RunChanged, string(r.ID))
+}
+
+// nextRunSeq gives runs of one command different places in the list of runs.
+func (s *State) nextRunSeq() Seq {
+	last, _, _ := s.runOrder.Max()
+	return max(s.seq, last+1)
+}
+
+func (m *Machine) cancelTasks(c *limpetv1.CancelTasks) (Result, *Refusal) {
+	s := m.st
+	var todo []*TaskRun
+	for i, id := range c.GetIds() {
+		if r, ok := s.runs.Get(RunID(id)); ok && string(r.Tenant) == c.GetTenantId() {
+			for _, t := range r.Tasks {
+				if tr, ok := s.tasks.Get(t); ok {
+					todo = append(todo, tr)
+				}
+			}
+			continue
+		}
+		t, ok := s.tasks.Get(TaskRunID(id))
+		if !ok || string(t.Tenant) != c.GetTenantId() {
+			return Result{}, refuse(CodeNotFound, "external_ids["+itoa(i)+"]", id, "no such run or task run", "see `limpet run list`")
+		}
+		todo = append(todo, t)
+	}
+	reason := or(c.GetReason(), "cancelled by a caller")
+	var res Result
+	for _, t := range todo {
+		// An earlier one may have ended this one, as its parent.
+		now, ok := s.tasks.Get(t.ID)
+		if !ok || now.Status.Final() || slices.Contains(res.IDs, string(t.ID)) {
+			continue
+		}
+		res.IDs = append(res.IDs, string(t.ID))
+		m.finish(now, Cancelled, nil, reason)
+	}
+	res.Ignored = len(res.IDs) == 0
+	return res, nil
+}

@@ -1,0 +1,114 @@
+package scheduler
+
+import (
+	"container/heap"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+// MaxAssignments bounds the assignments of one call of [Decide]. A full pass
+// means that there may be more to do.
+const MaxAssignments = 1024
+
+// Why a worker was chosen: what [fsm.TaskRun.Reason] holds.
+const (
+	// ReasonPinned: the run's pinned worker.
+	ReasonPinned = "PINNED"
+	// ReasonPinMoved: the pinned worker is lost or draining; the pin moved here.
+	ReasonPinMoved = "PIN_MOVED"
+	// ReasonOverflow: the pinned worker was full or paused; the pin stays.
+	ReasonOverflow = "OVERFLOW"
+	// ReasonParent: the first task of a child run, on its parent's worker.
+	ReasonParent = "PARENT_WORKER"
+	// ReasonLabels: the best score of the wished labels.
+	ReasonLabels = "LABEL_WEIGHT"
+	// ReasonLeastLoaded: the least loaded worker that is eligible.
+	ReasonLeastLoaded = "LEAST_LOADED"
+)
+
+// Decide gives the assignments that can be made now, at most MaxAssignments.
+// It is pure: the same view and instant give the same commands. The view must
+// not be forked by another goroutine at the same time.
+func Decide(v fsm.View, _ fsm.Instant) []fsm.Command {
+	if !v.HasWork() {
+		return nil
+	}
+	d := &decider{m: v.Fork()}
+	d.view = d.m.Peek()
+	d.placePinned()
+	d.placeWaiting()
+	return d.out
+}
+
+// decider carries out its own assignments on a fork of the state, so that each
+// choice sees the ones before it.
+type decider struct {
+	m    *fsm.Machine
+	view fsm.View
+	out  []fsm.Command
+}
+
+func (d *decider) full() bool { return len(d.out) >= MaxAssignments }
+
+// assign tries one assignment on the fork and keeps it if it holds there.
+func (d *decider) assign(t *fsm.TaskRun, w *fsm.Worker, reason string) bool {
+	cmd := &limpetv1.Command{Kind: &limpetv1.Command_Assign{Assign: &limpetv1.Assign{
+		TaskRunId: string(t.ID), WorkerId: string(w.ID), Attempt: t.Attempt, Epoch: w.Lease.Epoch,
+		Reason: reason, MovePin: reason == ReasonPinMoved,
+	}}}
+	res := d.m.ApplyCommands([]fsm.Command{cmd}).Results[0]
+	if res.Refusal != nil {
+		return false
+	}
+	d.out = append(d.out, cmd)
+	return true
+}
+
+// placeWaiting serves the classes of unpinned task runs, the best head first.
+// All task runs of a class ask the same, so a class whose head finds no worker
+// is done for this pass: what waits behind it costs nothing.
+func (d *decider) placeWaiting() {
+	var q classQueue
+	for h, ok := d.view.Class(""); ok; h, ok = d.view.Class(h.Class + "\x00") {
+		q = append(q, h)
+	}
+	heap.Init(&q)
+	for q.Len() > 0 && !d.full() {
+		head := q[0]
+		t, ok := d.view.TaskRun(head.Task)
+		if !ok || !d.placeFirst(t) {
+			heap.Pop(&q)
+			continue
+		}
+		next, ok := d.view.Class(head.Class)
+		if ok && next.Class == head.Class {
+			q[0] = next
+			heap.Fix(&q, 0)
+		} else {
+			heap.Pop(&q)
+		}
+	}
+}
+
+// classQueue is a heap of the heads of classes.
+type classQueue []fsm.QueueHead
+
+func (q classQueue) Len() int           { return len(q) }
+func (q classQueue) Less(i, j int) bool { return q[i].Before(q[j]) }
+func (q classQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+
+// Push adds a head; for container/heap only.
+func (q *classQueue) Push(x any) {
+	if h, ok := x.(fsm.QueueHead); ok {
+		*q = append(*q, h)
+	}
+}
+
+// Pop takes the last head off; for container/heap only.
+func (q *classQueue) Pop() any {
+	old := *q
+	h := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return h
+}
