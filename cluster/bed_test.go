@@ -28,7 +28,7 @@ var testKey = []byte("0123456789abcdef0123456789abcdef")
 
 // bed is a cluster of real nodes in this process.
 type bed struct {
-	t     *testing.T
+	t     testing.TB
 	names []string
 	dirs  map[string]string
 	peer  map[string]string // fixed addresses, so that a node can come back
@@ -37,7 +37,7 @@ type bed struct {
 	tweak func(*Config)
 }
 
-func newBed(t *testing.T, size int, tweak func(*Config)) *bed {
+func newBed(t testing.TB, size int, tweak func(*Config)) *bed {
 	t.Helper()
 	b := &bed{
 		t: t, dirs: map[string]string{}, peer: map[string]string{}, goss: map[string]string{},
@@ -59,7 +59,7 @@ func newBed(t *testing.T, size int, tweak func(*Config)) *bed {
 }
 
 // freeAddr gives an address whose port is free for TCP and UDP.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 20 {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -88,11 +88,7 @@ func (b *bed) config(name string) Config {
 			cfg.Join = append(cfg.Join, b.goss[other])
 		}
 	}
-	cfg.BootstrapCommand = func() fsm.Command {
-		return &limpetv1.Command{Kind: &limpetv1.Command_Bootstrap{Bootstrap: &limpetv1.Bootstrap{
-			TenantId: "707d0855-80ab-4e1f-a156-f1c4546cbf52", TenantName: "default", ClusterId: "cluster-under-test",
-		}}}
-	}
+	cfg.BootstrapCommand = bootstrap
 	cfg.Fatal = func(err error) { b.t.Errorf("%s: %v", name, err) }
 	level := hclog.Off
 	if text := os.Getenv("CLUSTER_TEST_LOG"); text != "" {
@@ -182,7 +178,7 @@ func (b *bed) follower() *Node {
 	return nil
 }
 
-func (b *bed) status() ClusterStatus {
+func (b *bed) status() Status {
 	b.t.Helper()
 	for _, n := range b.nodes {
 		s, err := n.Status(b.t.Context())
@@ -192,7 +188,7 @@ func (b *bed) status() ClusterStatus {
 		return s
 	}
 	b.t.Fatal("no node")
-	return ClusterStatus{}
+	return Status{}
 }
 
 // awaitEqual waits until so many nodes have the same state.
@@ -218,7 +214,7 @@ func (b *bed) awaitEqual(size int) {
 	})
 }
 
-func propose(t *testing.T, n *Node, cmd fsm.Command) fsm.Result {
+func propose(t testing.TB, n *Node, cmd fsm.Command) fsm.Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -227,6 +223,14 @@ func propose(t *testing.T, n *Node, cmd fsm.Command) fsm.Result {
 		t.Fatalf("propose at %s: %v", n.Name(), err)
 	}
 	return r
+}
+
+// bootstrap makes the first command of a cluster.
+func bootstrap() fsm.Command {
+	return &limpetv1.Command{Kind: &limpetv1.Command_Bootstrap{Bootstrap: &limpetv1.Bootstrap{
+		TenantId: "707d0855-80ab-4e1f-a156-f1c4546cbf52", TenantName: "default", ClusterId: "cluster-under-test",
+		KeyId: "key-1", Key: []byte("not a real key"),
+	}}}
 }
 
 // register makes a command that creates a worker; any number is a valid one.

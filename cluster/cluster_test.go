@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -307,7 +309,7 @@ func TestADeadNodesSessionsBecomeSuspectAndSoDoThoseOfAnEarlierLife(t *testing.T
 	attach := func(n *Node, number int) {
 		propose(t, n, register(number))
 		propose(t, n, &limpetv1.Command{Kind: &limpetv1.Command_AttachSession{AttachSession: &limpetv1.AttachSession{
-			WorkerId: string(workerID(number)), Node: string(n.Name()), Session: n.Incarnation() + "-" + fmt.Sprint(number),
+			WorkerId: string(workerID(number)), Node: string(n.Name()), Session: n.Incarnation() + "-" + strconv.Itoa(number),
 		}}})
 	}
 	lease := func(n *Node, number int) fsm.Lease {
@@ -402,5 +404,51 @@ func TestADirectoryServesOneProcessAndOneNode(t *testing.T) {
 	second.Name = "node-9"
 	if n, err := Open(t.Context(), second); err == nil || !strings.Contains(err.Error(), `belongs to node "node-1"`) {
 		t.Errorf("opened under another name: %v, %v", n, err)
+	}
+}
+
+func TestLeadersComeAndGoUnderLoad(t *testing.T) {
+	b := newBed(t, 3, nil)
+	b.start(b.names...)
+	b.awaitReady()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var all sync.WaitGroup
+	var next, failed atomic.Int64
+	for _, name := range b.names {
+		n := b.nodes[name]
+		for range 4 {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					call, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+					number := int(next.Add(1))
+					r, err := n.Propose(call, register(number))
+					cancel()
+					if _, ok := n.View().Worker(workerID(number)); err != nil || r.Refusal != nil || !ok {
+						failed.Add(1)
+						t.Errorf("at %s: %v, %v, applied %v", n.Name(), err, r.Refusal, ok)
+						return
+					}
+				}
+			})
+		}
+	}
+	for range 5 {
+		leader := b.leader()
+		if err := leader.TransferLeadership(t.Context()); err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Log(err)
+		}
+		b.await(10*time.Second, func() error {
+			if leader.current.Load() != nil {
+				return errors.New("the leader stays")
+			}
+			return nil
+		})
+	}
+	stop()
+	all.Wait()
+	b.awaitEqual(3)
+	if got := workers(b.nodes["node-1"]); failed.Load() == 0 && got != int(next.Load()) {
+		t.Errorf("%d workers of %d", got, next.Load())
 	}
 }

@@ -179,13 +179,14 @@ func (c *Config) validateAddresses() error {
 		if _, _, err := net.SplitHostPort(a.listen); err != nil {
 			return invalid(a.field, a.listen, "must be host:port")
 		}
-		field, reach := a.advertiseField, a.advertise
+		reach := a.advertise
 		if reach == "" {
-			field, reach = a.field, a.listen
-		} else if _, _, err := net.SplitHostPort(reach); err != nil {
-			return invalid(field, reach, "must be host:port")
+			reach = a.listen
 		}
-		host, _, _ := net.SplitHostPort(reach)
+		host, _, err := net.SplitHostPort(reach)
+		if err != nil {
+			return invalid(a.advertiseField, reach, "must be host:port")
+		}
 		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 			return invalid(a.advertiseField, a.advertise, fmt.Sprintf("other nodes cannot connect to %q: name an address of this machine", reach))
 		}
@@ -221,8 +222,12 @@ func (c *Config) validateTimes() error {
 		field string
 		got   time.Duration
 	}{
-		{"Lease.TTL", c.Lease.TTL}, {"Lease.Grace", c.Lease.Grace}, {"IsolatedAfter", c.IsolatedAfter},
-		{"VouchInterval", c.VouchInterval}, {"ResendAfter", c.ResendAfter}, {"Raft.SnapshotInterval", c.Raft.SnapshotInterval},
+		{"Lease.TTL", c.Lease.TTL},
+		{"Lease.Grace", c.Lease.Grace},
+		{"IsolatedAfter", c.IsolatedAfter},
+		{"VouchInterval", c.VouchInterval},
+		{"ResendAfter", c.ResendAfter},
+		{"Raft.SnapshotInterval", c.Raft.SnapshotInterval},
 	} {
 		if d.got < 10*time.Millisecond {
 			return invalid(d.field, d.got, "must be 10ms or more")

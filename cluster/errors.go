@@ -7,18 +7,18 @@ type sentinelError string
 func (s sentinelError) Error() string { return string(s) }
 
 const (
-	// ErrUnavailable: there was no leader, no quorum or no answer in time. The
+	// ErrUnavailable says that there was no leader, no quorum or no answer in time. The
 	// outcome is unknown; the same command may be proposed again.
 	ErrUnavailable = sentinelError("the cluster did not answer in time; the outcome is unknown")
-	// ErrOverloaded: too many commands wait already. Nothing was done.
+	// ErrOverloaded says that too many commands wait already. Nothing was done.
 	ErrOverloaded = sentinelError("too many commands are waiting")
-	// ErrRefused: the change of membership is not safe. Nothing was done.
+	// ErrRefused says that the change of membership is not safe. Nothing was done.
 	ErrRefused = sentinelError("refused")
-	// ErrClosed: the node is stopping. Nothing was done.
+	// ErrClosed says that the node is stopping. Nothing was done.
 	ErrClosed = sentinelError("the node is stopping")
 
-	// errNotLeader: another node must be asked.
+	// errNotLeader says that another node must be asked.
 	errNotLeader = sentinelError("this node is not the leader")
-	// errBroken: a peer connection ended before the answer came.
+	// errBroken says that a peer connection ended before the answer came.
 	errBroken = sentinelError("the peer connection broke")
 )

@@ -119,7 +119,7 @@ func (n *Node) reign(ctx context.Context) error {
 	signal(n.forward.wake)
 	<-ctx.Done()
 	n.current.Store(nil)
-	n.server.hangUp() // the others send again what they had sent here
+	n.server.giveBack()
 	duties.Wait()
 	return context.Cause(ctx)
 }

@@ -236,7 +236,7 @@ func (n *Node) nodeGone(l *liveness, node fsm.NodeID, now time.Time) (string, bo
 	if node == n.Name() {
 		return "", false
 	}
-	how := ""
+	var how string
 	switch m, ok := n.gossip.table.get(string(node)); {
 	case !ok && now.Sub(l.start) >= strangerPatience:
 		how = "is not in the cluster"

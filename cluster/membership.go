@@ -152,15 +152,14 @@ func askMembership(ctx context.Context, conn *peerConn, r *limpetv1.MembershipRe
 
 // localMembership does what this node was asked to.
 func (n *Node) localMembership(ctx context.Context, r *limpetv1.MembershipRequest) error {
-	if r.GetAction() == limpetv1.MembershipRequest_RETIRE {
-		n.log.Warn("this node is being removed from the cluster")
-		n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = true })
-		return nil
-	}
-	if n.current.Load() == nil {
+	if r.GetAction() != limpetv1.MembershipRequest_RETIRE && n.current.Load() == nil {
 		return errNotLeader
 	}
 	switch r.GetAction() {
+	case limpetv1.MembershipRequest_RETIRE:
+		n.log.Warn("this node is being removed from the cluster")
+		n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = true })
+		return nil
 	case limpetv1.MembershipRequest_TRANSFER:
 		return n.transfer()
 	case limpetv1.MembershipRequest_REMOVE:

@@ -41,11 +41,12 @@ func (s *peerServer) serve(ctx context.Context, raw net.Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		s.node.log.Debug("peer connection ended", "from", raw.RemoteAddr(), "error", err)
 	}
 }
 
+// read works on frames until an error, which it gives.
 func (s *peerServer) read(ctx context.Context, c *frameConn, calls *sync.WaitGroup) error {
 	first, err := c.read()
 	if err != nil {
@@ -80,13 +81,15 @@ func (s *peerServer) read(ctx context.Context, c *frameConn, calls *sync.WaitGro
 	}
 }
 
-// hangUp closes the connections of all peers, so that they send again what was
-// not answered: this node has just stopped to lead.
-func (s *peerServer) hangUp() {
+// giveBack tells all peers that what they sent and was not answered is theirs to
+// send again: this node has just stopped to lead.
+func (s *peerServer) giveBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		_ = c.conn.Close()
+		s.node.wg.Go(func() { // a peer that does not read must not hold up the others
+			_ = c.write(&limpetv1.PeerFrame{Body: &limpetv1.PeerFrame_Refused{Refused: &limpetv1.PeerRefused{}}})
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +28,7 @@ type proposer struct {
 	log    entryLog
 	queue  *commandQueue
 	head   *fsm.Machine
-	view   fsm.View // of head
+	view   fsm.View // of head itself, not frozen
 	clock  *clusterClock
 	decide func(fsm.View, fsm.Instant) []fsm.Command
 
@@ -52,7 +53,7 @@ const errSpeculation = sentinelError("a committed entry gave another result than
 // was ever committed.
 func newProposer(log entryLog, head *fsm.Machine, clock *clusterClock, decide func(fsm.View, fsm.Instant) []fsm.Command, maxWaiting int) *proposer {
 	p := &proposer{
-		log: log, queue: newCommandQueue(maxWaiting), head: head, view: head.View(), clock: clock, decide: decide,
+		log: log, queue: newCommandQueue(maxWaiting), head: head, view: head.Peek(), clock: clock, decide: decide,
 		slots: make(chan struct{}, maxInFlight), inFlight: make(chan proposal, maxInFlight),
 	}
 	p.proposed.Store(int64(head.Stamp().Instant))
@@ -109,20 +110,19 @@ func (p *proposer) wait(ctx context.Context) error {
 // which case it gives the slot back. more asks to be called again at once.
 func (p *proposer) step(look bool) (more bool, err error) {
 	cmds := p.queue.take()
-	if len(cmds) == 0 && !p.due() && !(look && len(p.decided(p.clock.now())) > 0) {
+	if len(cmds) == 0 && !p.due() && (!look || len(p.decided(p.clock.now())) == 0) {
 		<-p.slots
 		return false, nil
 	}
 	stamp := p.clock.stamp()
 	p.head.Begin(stamp)
 	results := p.head.ApplyCommands(cmds).Results
-	p.view = p.head.View()
+	p.view = p.head.Peek()
 	added := p.decided(stamp.Instant)
 	if len(added) > 0 {
 		results = append(results, p.head.ApplyCommands(added).Results...)
-		p.view = p.head.View()
 	}
-	entry := fsm.Entry{Stamp: stamp, Commands: append(cmds[:len(cmds):len(cmds)], added...)}
+	entry := fsm.Entry{Stamp: stamp, Commands: append(slices.Clip(cmds), added...)}
 	data, err := entry.Encode()
 	if err != nil {
 		return false, fmt.Errorf("propose %d commands: %w", len(entry.Commands), err)

@@ -102,6 +102,9 @@ func (n *Node) servePeer(conn net.Conn) { n.server.serve(n.ctx, conn) }
 
 // onRefused takes commands back that a node did not take.
 func (n *Node) onRefused(r *limpetv1.PeerRefused) {
+	if len(r.GetRequestIds()) == 0 {
+		n.forward.resendAll()
+	}
 	ids := make([]string, 0, len(r.GetRequestIds()))
 	for _, id := range r.GetRequestIds() {
 		ids = append(ids, string(id))

@@ -24,8 +24,8 @@ const (
 	statusWait = 150 * time.Millisecond
 )
 
-// ClusterStatus is one look at the whole cluster.
-type ClusterStatus struct {
+// Status is one look at the whole cluster.
+type Status struct {
 	ClusterID string
 	Leader    fsm.NodeID // empty when there is none
 	Nodes     []NodeStatus
@@ -54,9 +54,9 @@ type NodeStatus struct {
 
 // Status asks every node for its state, and tries for a moment to get the
 // hashes of all at the same point of the log.
-func (n *Node) Status(ctx context.Context) (ClusterStatus, error) {
+func (n *Node) Status(ctx context.Context) (Status, error) {
 	if n.ctx.Err() != nil {
-		return ClusterStatus{}, fmt.Errorf("status: %w", ErrClosed)
+		return Status{}, fmt.Errorf("status: %w", ErrClosed)
 	}
 	list := n.knownNodes()
 	end := time.Now().Add(statusBudget)
@@ -68,7 +68,7 @@ func (n *Node) Status(ctx context.Context) (ClusterStatus, error) {
 			until = newest
 			continue
 		}
-		status := ClusterStatus{ClusterID: n.View().ClusterID(), Nodes: list}
+		status := Status{ClusterID: n.View().ClusterID(), Nodes: list}
 		_, id := n.raft.LeaderWithID()
 		status.Leader = fsm.NodeID(id)
 		for i := range list {

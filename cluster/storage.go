@@ -60,19 +60,19 @@ func openLocked(dir, name string, retain int, log hclog.Logger) (*storage, error
 	if err := claimName(filepath.Join(dir, nameFile), name); err != nil {
 		return nil, err
 	}
-	logs, stable, closeLog, err := openLog(filepath.Join(dir, logFile))
+	s, err := openLog(filepath.Join(dir, logFile))
 	if err != nil {
 		return nil, err
 	}
-	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, log)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open snapshots in %q: %w", dir, err), closeLog())
+	if s.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, retain, log); err != nil {
+		return nil, errors.Join(fmt.Errorf("open snapshots in %q: %w", dir, err), s.close())
 	}
-	return &storage{logs: logs, stable: stable, snaps: snaps, close: closeLog}, nil
+	return s, nil
 }
 
-// openLog is the one place that knows which log store is used.
-func openLog(path string) (raft.LogStore, raft.StableStore, func() error, error) {
+// openLog is the one place that knows which log store is used; snapshots are
+// kept apart.
+func openLog(path string) (*storage, error) {
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: path,
 		// The free list is rebuilt when the file is opened: written on every
@@ -80,13 +80,13 @@ func openLog(path string) (raft.LogStore, raft.StableStore, func() error, error)
 		BoltOptions: &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
 	})
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("open log %q: %w", path, err)
+		return nil, fmt.Errorf("open log %q: %w", path, err)
 	}
 	cache, err := raft.NewLogCache(logCacheSize, bolt)
 	if err != nil {
-		return nil, nil, nil, errors.Join(fmt.Errorf("open log cache: %w", err), bolt.Close())
+		return nil, errors.Join(fmt.Errorf("open log cache: %w", err), bolt.Close())
 	}
-	return cache, bolt, bolt.Close, nil
+	return &storage{logs: cache, stable: bolt, close: bolt.Close}, nil
 }
 
 // claimName writes the node's name into a new data directory and refuses one

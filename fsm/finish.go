@@ -73,7 +73,7 @@ func (m *Machine) settle(t *TaskRun) string {
 		p, _ := s.tasks.Get(r.Tasks[i])
 		switch p.Status {
 		case Failed, Cancelled:
-			return "parent task " + itoq(s.taskOf(p).Name) + " was " + lowerStatus(p.Status)
+			return "parent task " + itoq(s.taskOf(p).Name) + " ended " + p.Status.String()
 		case Skipped:
 			skipped++
 		case Blocked, Queued, Backoff, Assigned, Running, Completed:
@@ -85,21 +85,6 @@ func (m *Machine) settle(t *TaskRun) string {
 	next := n
 	m.enqueue(&next)
 	return ""
-}
-
-func lowerStatus(s Status) string {
-	switch s {
-	case Failed:
-		return "failed"
-	case Cancelled:
-		return "cancelled"
-	case Skipped:
-		return "skipped"
-	case Completed:
-		return "completed"
-	case Blocked, Queued, Backoff, Assigned, Running:
-	}
-	return "open"
 }
 
 // onFailure queues the run's on-failure task once all others are final and one

@@ -96,14 +96,15 @@ func (s *State) classOf(t *TaskRun) string {
 	return class
 }
 
-// enqueue makes the task run wait for a worker from now on. The place in the
-// queue that it had before is kept.
+// enqueue makes the task run wait for a worker from now on. Queues are in the
+// order of the runs' creation, so that what has begun is finished first and a
+// task run that comes back has its old place.
 func (m *Machine) enqueue(t *TaskRun) {
 	s := m.st
 	def := s.taskOf(t)
 	t.Status, t.Overflow = Queued, false
-	if t.QueueSeq == 0 {
-		t.QueueSeq = s.seq
+	if r, ok := s.runs.Get(t.Run); ok {
+		t.QueueSeq = r.Seq
 	}
 	t.QueuedAt, t.QueuedWall = s.stamp.Instant, s.stamp.Wall
 	t.ScheduleBy = s.stamp.Instant.Add(or(def.ScheduleTimeout, s.settings.ScheduleTimeout))

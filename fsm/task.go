@@ -24,7 +24,7 @@ type TaskRun struct {
 	Epoch  int64
 	Reason string // why that worker; the scheduler's code
 
-	// QueueSeq orders the queue; set when queued.
+	// QueueSeq orders the queue: the run's place among runs.
 	QueueSeq Seq
 	// Overflow: the patience for the pinned worker is over.
 	Overflow bool

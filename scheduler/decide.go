@@ -81,6 +81,7 @@ func (d *decider) placeWaiting() {
 			heap.Pop(&q)
 			continue
 		}
+		d.placeSiblings(t)
 		next, ok := d.view.Class(head.Class)
 		if ok && next.Class == head.Class {
 			q[0] = next

@@ -20,6 +20,14 @@ func (d *decider) placePinned() {
 	}
 }
 
+// placeSiblings places the other waiting task runs of a run that has just been
+// pinned by its first assignment.
+func (d *decider) placeSiblings(t *fsm.TaskRun) {
+	if p, ok := d.view.Pin(t.Run); ok {
+		d.serveParked(p.Worker, p.Strategy == fsm.StrategyHard)
+	}
+}
+
 // serveParked places the task runs of one list of a worker: on the worker
 // itself where it has room, or elsewhere where the rules of SOFT say so.
 func (d *decider) serveParked(id fsm.WorkerID, hard bool) {

@@ -81,17 +81,22 @@ trap 'exit 130' INT TERM HUP
 
 # record NAME STATUS LOG: counts a step and shows what it said in the end.
 record() {
-	local line
-	line=$(grep -E '^(kept  |BROKEN|SPREAD) ' "$3" | tail -n 1 || true)
+	local verdict='^(kept  |BROKEN|SPREAD) ' line
+	line=$(grep -E "$verdict" "$3" | tail -n 1 || true)
 	if [ "$2" -eq 0 ]; then
 		passed=$((passed + 1))
-		table+=("pass  $1  ${line:-}")
+		table+=("pass  $1  $line")
+		say "--- $1: pass"
 	else
 		failed=$((failed + 1))
 		table+=("FAIL  $1  ${line:-status $2}")
+		say "--- $1: FAIL (status $2, log $3)"
 	fi
-	say "--- $1: $([ "$2" -eq 0 ] && echo pass || echo "FAIL (status $2, log $3)")"
-	tail -n 12 "$3"
+	if [ -n "$line" ]; then
+		sed -nE "/$verdict/,\$p" "$3" | cut -c 1-600
+	else
+		tail -n 12 "$3" | cut -c 1-600
+	fi
 }
 
 # step NAME COMMAND...: runs one test with its output in a log.
@@ -220,8 +225,8 @@ main() {
 	set_up_node "$storm_ts"
 	set_up_python
 
-	step types/examples-typescript npm --prefix "$example_ts" run --silent check
-	step types/tests-typescript npm --prefix "$storm_ts" run --silent check
+	step check/examples npm --prefix "$example_ts" run --silent check
+	step check/tests npm --prefix "$storm_ts" run --silent check
 	run_examples
 	cd "$storm_ts"
 	for mode in "${storms_ts[@]}"; do

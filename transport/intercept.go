@@ -93,8 +93,7 @@ func (i *interceptor) admit(ctx context.Context, method string) (context.Context
 
 // noted counts refusals and gives methods that have no body their sentence.
 func (i *interceptor) noted(method string, err error) error {
-	var refusal *fsm.Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*fsm.Refusal](err); ok {
 		i.counters.CountRefusal(refusal.Code)
 	}
 	if s, ok := status.FromError(err); ok && s.Code() == codes.Unimplemented && strings.HasSuffix(s.Message(), " not implemented") {

@@ -41,12 +41,10 @@ func Status(err error) error {
 	if err == nil {
 		return nil
 	}
-	var refusal *fsm.Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*fsm.Refusal](err); ok {
 		return status.Error(refusalCode(refusal.Code), err.Error())
 	}
-	var denied *auth.Error
-	if errors.As(err, &denied) {
+	if denied, ok := errors.AsType[*auth.Error](err); ok {
 		return status.Error(authCode(denied.Kind), denied.Text)
 	}
 	if _, ok := status.FromError(err); ok {

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -122,9 +123,7 @@ func TestATokenThatDoesNotHoldIsRefusedWithTheReason(t *testing.T) {
 	good := jwt.MapClaims{"iss": "limpet", "sub": tenantID, "limpet_role": "sdk", "exp": issued.Add(time.Hour).Unix()}
 	with := func(name string, value any) jwt.MapClaims {
 		c := jwt.MapClaims{}
-		for k, v := range good {
-			c[k] = v
-		}
+		maps.Copy(c, good)
 		c[name] = value
 		if value == nil {
 			delete(c, name)

@@ -163,8 +163,7 @@ func onlyExpired(err error) bool {
 }
 
 func explain(token string, err error) error {
-	var own *Error
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*Error](err); ok {
 		return own
 	}
 	detail := strings.TrimPrefix(err.Error(), "token is malformed: ")

@@ -53,7 +53,7 @@ func TestACurrentDefinitionIsKeptWhole(t *testing.T) {
 	sticky := compatv1.StickyStrategy_SOFT
 	got, err := definition(&compatv1.CreateWorkflowVersionRequest{
 		Name: "Sticky", Description: "d", Version: "v", EventTriggers: []string{"e"}, CronTriggers: []string{"* * * * *"},
-		CronInput: proto.String("{}"), Sticky: &sticky, DefaultPriority: proto.Int32(2),
+		CronInput: new("{}"), Sticky: &sticky, DefaultPriority: proto.Int32(2),
 		Concurrency:     &compatv1.Concurrency{Expression: "input.a"},
 		ConcurrencyArr:  []*compatv1.Concurrency{{Expression: "input.a"}, {Expression: "input.b", MaxRuns: proto.Int32(3)}},
 		DefaultFilters:  []*compatv1.DefaultFilter{{Expression: "true", Scope: "s", Payload: []byte("{}")}},
@@ -61,11 +61,11 @@ func TestACurrentDefinitionIsKeptWhole(t *testing.T) {
 		Idempotency:     &compatv1.IdempotencyConfig{Expression: "input.id", TtlMs: 1500},
 		OnFailureTask:   &compatv1.CreateTaskOpts{ReadableId: "on-failure", Action: "sticky:on-failure"},
 		Tasks: []*compatv1.CreateTaskOpts{{
-			ReadableId: "a", Action: "Sticky:A", Timeout: "60s", ScheduleTimeout: proto.String("1d"), Inputs: "{}", Retries: 3,
+			ReadableId: "a", Action: "Sticky:A", Timeout: "60s", ScheduleTimeout: new("1d"), Inputs: "{}", Retries: 3,
 			BackoffFactor: proto.Float32(1.5), BackoffMaxSeconds: proto.Int32(60),
 			WorkerLabels: map[string]*compatv1.DesiredWorkerLabels{
-				"z": {IntValue: proto.Int32(5), Required: proto.Bool(true), Weight: proto.Int32(7), Comparator: compatv1.WorkerLabelComparator_GREATER_THAN.Enum()},
-				"b": {StrValue: proto.String("x")},
+				"z": {IntValue: proto.Int32(5), Required: new(true), Weight: proto.Int32(7), Comparator: compatv1.WorkerLabelComparator_GREATER_THAN.Enum()},
+				"b": {StrValue: new("x")},
 			},
 			Conditions:   &compatv1.TaskConditions{},
 			SlotRequests: map[string]int32{"gpu": 2, "default": 1, "none": 0},
@@ -133,9 +133,9 @@ func TestStickyIsReadByItsPresence(t *testing.T) {
 func TestAFirstFormDefinitionBecomesTasks(t *testing.T) {
 	hard := compat.StickyStrategy_HARD
 	got, err := definitionV0(&compat.CreateWorkflowVersionOpts{
-		Name: "w", Sticky: &hard, ScheduleTimeout: proto.String("10s"),
+		Name: "w", Sticky: &hard, ScheduleTimeout: new("10s"),
 		ScheduledTriggers: []*timestamppb.Timestamp{{Seconds: 1}},
-		Concurrency:       &compat.WorkflowConcurrencyOpts{Expression: proto.String("input.a"), MaxRuns: proto.Int32(2)},
+		Concurrency:       &compat.WorkflowConcurrencyOpts{Expression: new("input.a"), MaxRuns: proto.Int32(2)},
 		Jobs: []*compat.CreateWorkflowJobOpts{{Name: "j", Steps: []*compat.CreateWorkflowStepOpts{
 			{ReadableId: "a", Action: "w:A", Timeout: "1m", UserData: "{}"},
 			{ReadableId: "b", Action: "w:b", Parents: []string{"a"}, Retries: 1},
@@ -179,7 +179,7 @@ func TestABadDefinitionIsRefusedByFieldAndValue(t *testing.T) {
 			r.Tasks[0].WorkerLabels = map[string]*compatv1.DesiredWorkerLabels{"x": {}}
 		}, `tasks[0].worker_labels["x"]`},
 		{"double label", func(r *compatv1.CreateWorkflowVersionRequest) {
-			r.Tasks[0].WorkerLabels = map[string]*compatv1.DesiredWorkerLabels{"x": {StrValue: proto.String("a"), IntValue: proto.Int32(1)}}
+			r.Tasks[0].WorkerLabels = map[string]*compatv1.DesiredWorkerLabels{"x": {StrValue: new("a"), IntValue: proto.Int32(1)}}
 		}, "not both"},
 		{"priority", func(r *compatv1.CreateWorkflowVersionRequest) { r.DefaultPriority = proto.Int32(4) }, "priority must be between 1 and 3, got 4"},
 		{"sticky", func(r *compatv1.CreateWorkflowVersionRequest) { r.Sticky = compatv1.StickyStrategy(9).Enum() }, `sticky "9"`},
@@ -221,8 +221,8 @@ func TestMetadataIsAnObjectOrNothing(t *testing.T) {
 
 func TestAResultOverTheLimitSaysSo(t *testing.T) {
 	event := &compat.WorkflowRunEvent{WorkflowRunId: "r", Results: []*compat.StepRunResult{
-		{TaskName: "big", Output: proto.String(`"` + strings.Repeat("x", 3000) + `"`)},
-		{TaskName: "small", Output: proto.String(`{"a":1}`)},
+		{TaskName: "big", Output: new(`"` + strings.Repeat("x", 3000) + `"`)},
+		{TaskName: "small", Output: new(`{"a":1}`)},
 	}}
 	shrink(event, 2000)
 	if n := proto.Size(event); n > 2000 {
@@ -246,11 +246,16 @@ func TestRegistrationFillsInSlots(t *testing.T) {
 	}{
 		{"none", &compat.WorkerRegisterRequest{}, []*limpetv1.SlotRequest{{Type: "default", Units: 100}}, ""},
 		{"old", &compat.WorkerRegisterRequest{Slots: proto.Int32(5)}, []*limpetv1.SlotRequest{{Type: "default", Units: 5}}, ""},
-		{"new", &compat.WorkerRegisterRequest{SlotConfig: map[string]int32{"durable": 2, "default": 1}},
-			[]*limpetv1.SlotRequest{{Type: "default", Units: 1}, {Type: "durable", Units: 2}}, ""},
-		{"both", &compat.WorkerRegisterRequest{Slots: proto.Int32(5), SlotConfig: map[string]int32{"default": 1}}, nil,
-			"either slot_config or slots (deprecated) must be provided, not both"},
-		{"webhook", &compat.WorkerRegisterRequest{WebhookId: proto.String("x")}, nil, "webhook workers are not supported"},
+		{
+			"new", &compat.WorkerRegisterRequest{SlotConfig: map[string]int32{"durable": 2, "default": 1}},
+			[]*limpetv1.SlotRequest{{Type: "default", Units: 1}, {Type: "durable", Units: 2}},
+			"",
+		},
+		{
+			"both", &compat.WorkerRegisterRequest{Slots: proto.Int32(5), SlotConfig: map[string]int32{"default": 1}}, nil,
+			"either slot_config or slots (deprecated) must be provided, not both",
+		},
+		{"webhook", &compat.WorkerRegisterRequest{WebhookId: new("x")}, nil, "webhook workers are not supported"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.in.WorkerName = "w"

@@ -45,16 +45,16 @@ func unknownRun(id, why string) *compat.WorkflowRunEvent {
 		WorkflowRunId:  id,
 		EventType:      compat.WorkflowRunEventType_WORKFLOW_RUN_EVENT_TYPE_FINISHED,
 		EventTimestamp: timestamppb.Now(),
-		Results:        []*compat.StepRunResult{{TaskRunExternalId: id, JobRunId: id, Error: proto.String(fmt.Sprintf("workflow run %q: %s", id, why))}},
+		Results:        []*compat.StepRunResult{{TaskRunExternalId: id, JobRunId: id, Error: new(fmt.Sprintf("workflow run %q: %s", id, why))}},
 	}
 }
 
 func result(name string, t *fsm.TaskRun) *compat.StepRunResult {
 	r := &compat.StepRunResult{TaskRunExternalId: string(t.ID), TaskName: name, JobRunId: string(t.ID)}
 	if text := errorText(t); text != "" {
-		r.Error = proto.String(text)
+		r.Error = new(text)
 	} else {
-		r.Output = proto.String(string(output(t)))
+		r.Output = new(string(output(t)))
 	}
 	return r
 }
@@ -98,7 +98,7 @@ func shrink(e *compat.WorkflowRunEvent, limit int) {
 		if size <= len(text) {
 			return // nothing is left to gain
 		}
-		big.Output, big.Error = nil, proto.String(text)
+		big.Output, big.Error = nil, new(text)
 	}
 }
 
@@ -122,7 +122,7 @@ func details(view fsm.View, run *fsm.Run) *compatv1.GetRunDetailsResponse {
 		name := version.Tasks[i].Name
 		d := &compatv1.TaskRunDetail{ExternalId: string(id), Status: runStatus(t.Status), ReadableId: name}
 		if text := errorText(t); text != "" {
-			d.Error = proto.String(text)
+			d.Error = new(text)
 		}
 		if t.Status == fsm.Completed || t.Status == fsm.Skipped {
 			d.Output = output(t)

@@ -148,8 +148,12 @@ func (s *subscription) forget(id fsm.RunID) {
 // triggered at a node that is ahead of this one; what is still not known when
 // this node is current does not exist, and its caller would wait for ever.
 func (s *subscription) resolve() error {
-	if len(s.unknown) == 0 || s.current(s.stream.Context()) != nil {
+	if len(s.unknown) == 0 {
 		return nil
+	}
+	if err := s.current(s.stream.Context()); err != nil {
+		s.cfg.Logger.Debug("runs that are not known have to wait", "runs", len(s.unknown), "error", err)
+		return nil // it is tried again with the next tick
 	}
 	before := make([]fsm.RunID, 0, len(s.unknown))
 	for id := range s.unknown {

@@ -149,18 +149,17 @@ func runSpec(at string, r *compatv1.TriggerWorkflowRequest, limit int) (*limpetv
 	if spec.Labels, err = labelWishes(at+"desired_worker_labels", r.GetDesiredWorkerLabels()); err != nil {
 		return nil, err
 	}
-	spec.ChildIndex = r.GetChildIndex()
-	if spec.GetParentTaskRunId() != "" {
-		// A retried parent spawns its children again and gets the same runs.
-		switch {
-		case r.GetChildKey() != "":
-			spec.ChildKey = r.GetChildKey()
-		case r.ChildIndex != nil:
-			spec.ChildKey = itoa(r.GetChildIndex())
-		}
+	if spec.RunId, err = newID(); err != nil {
+		return nil, err
 	}
-	spec.RunId, err = newID()
-	return spec, err
+	// A retried parent spawns its children again and gets the same runs: those
+	// with the same key, or else the same index. A child without either is new
+	// each time.
+	spec.ChildKey, spec.ChildIndex = r.GetChildKey(), r.GetChildIndex()
+	if spec.GetParentTaskRunId() != "" && spec.GetChildKey() == "" && r.ChildIndex == nil {
+		spec.ChildKey = spec.GetRunId()
+	}
+	return spec, nil
 }
 
 // payloads checks and fills in the input and the metadata of a run.

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/limpet-dev/limpet/api/compat"
@@ -70,24 +70,32 @@ func action(run *fsm.Run, task *fsm.Task, t *fsm.TaskRun) *compat.AssignedAction
 		ActionId:          task.Action,
 		TaskName:          task.Name,
 		Priority:          run.Priority,
-		WorkflowId:        proto.String(string(run.Workflow)),
-		WorkflowVersionId: proto.String(string(run.Version)),
+		WorkflowId:        new(string(run.Workflow)),
+		WorkflowVersionId: new(string(run.Version)),
 		TaskInsertedAt:    timestamppb.New(time.Unix(0, run.CreatedWall)),
 	}
 	// One SDK drops the whole order on anything but an object with content.
 	if len(run.Metadata) > 0 && string(run.Metadata) != "{}" {
-		a.AdditionalMetadata = proto.String(string(run.Metadata))
+		a.AdditionalMetadata = new(string(run.Metadata))
 	}
 	if run.ParentRun != "" {
-		a.ParentWorkflowRunId = proto.String(string(run.ParentRun))
+		a.ParentWorkflowRunId = new(string(run.ParentRun))
 	}
 	if run.ParentTaskRun != "" {
-		a.ChildWorkflowIndex = proto.Int32(run.ChildIndex)
-		if run.ChildKey != "" && run.ChildKey != strconv.Itoa(int(run.ChildIndex)) {
-			a.ChildWorkflowKey = proto.String(run.ChildKey)
-		}
+		a.ChildWorkflowIndex = new(run.ChildIndex)
+		a.ChildWorkflowKey = childKey(run)
 	}
 	return a
+}
+
+// childKey gives the key that the parent named its child by; nil when it was
+// named by its index or not at all.
+func childKey(run *fsm.Run) *string {
+	key := strings.TrimPrefix(run.ChildKey, string(run.ParentTaskRun)+"/")
+	if key == "#"+strconv.Itoa(int(run.ChildIndex)) || key == string(run.ID) || key == "" {
+		return nil
+	}
+	return &key
 }
 
 // payload builds the JSON that a task gets. The input and the outputs are put

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -27,7 +28,15 @@ type Config struct {
 	// MaxMessage is the size in bytes of the largest message that a worker can
 	// receive; 0 for [transport.DefaultMaxMessage].
 	MaxMessage int
+	// RedeliverAfter is how long a new session waits before it sends again what
+	// an earlier one may have delivered; 0 for [DefaultRedeliverAfter].
+	RedeliverAfter time.Duration
 }
+
+// DefaultRedeliverAfter leaves a worker whose connection broke the time to
+// repeat, through another node, that it has started a task: sent again too soon,
+// the task would run twice.
+const DefaultRedeliverAfter = 2 * time.Second
 
 // Hub knows all sessions and subscriptions of this node and wakes them.
 //
@@ -51,6 +60,9 @@ type Hub struct {
 func NewHub(cfg Config) *Hub {
 	if cfg.MaxMessage == 0 {
 		cfg.MaxMessage = transport.DefaultMaxMessage
+	}
+	if cfg.RedeliverAfter == 0 {
+		cfg.RedeliverAfter = DefaultRedeliverAfter
 	}
 	return &Hub{
 		cfg:      cfg,
@@ -188,7 +200,7 @@ func (h *Hub) open(st Stream) (*session, *Gate, error) {
 
 // leave forgets a session and tells the cluster that its stream has ended,
 // unless a newer session of the worker has taken its place.
-func (h *Hub) leave(s *session, reason string) {
+func (h *Hub) leave(ctx context.Context, s *session, reason string) {
 	h.cfg.Counters.Sessions.Add(-1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -196,7 +208,8 @@ func (h *Hub) leave(s *session, reason string) {
 		return
 	}
 	delete(h.sessions, s.stream.Worker)
-	h.background.Go(func() { h.detach(s, reason) })
+	ctx = context.WithoutCancel(ctx)
+	h.background.Go(func() { h.detach(ctx, s, reason) })
 }
 
 // Gate says how long streams may stay open at this node.

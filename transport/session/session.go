@@ -21,9 +21,8 @@ const (
 	detachPause = 200 * time.Millisecond
 	// vouchEvery is how often a stream of the older kind vouches for its worker.
 	vouchEvery = 4 * time.Second
-	// goodbye is how long the stream of a removed worker may stay open, so that
-	// the worker, which has said goodbye, ends it first.
-	goodbye = 10 * time.Second
+	// goodbyeFor is how long the stream of a worker that has left may stay open.
+	goodbyeFor = 10 * time.Second
 )
 
 // Stream is one call of a worker for its assignments.
@@ -46,6 +45,9 @@ type session struct {
 	superseded chan struct{} // closed when a newer stream of the worker is here
 
 	sent map[fsm.TaskRunID]sent
+	// doubtful are attempts that were assigned before this session: an earlier
+	// one may have delivered them. Nil once they have waited long enough.
+	doubtful map[fsm.TaskRunID]int32
 }
 
 // sent is an attempt that the worker has been told to start.
@@ -63,6 +65,7 @@ func (h *Hub) Serve(ctx context.Context, st Stream) error {
 		return err
 	}
 	h.cfg.Backend.Vouch(st.Worker)
+	s.doubtful = assigned(h.cfg.Backend.View(), st.Worker)
 	if err = s.attach(ctx); err == nil {
 		if st.Opened != nil {
 			st.Opened()
@@ -71,8 +74,19 @@ func (h *Hub) Serve(ctx context.Context, st Stream) error {
 		err = s.run(ctx, gate)
 	}
 	h.cfg.Logger.Debug("session ended", "worker", st.Worker, "session", s.id, "reason", err)
-	h.leave(s, reasonOf(ctx, err))
+	h.leave(ctx, s, reasonOf(ctx, err))
 	return err
+}
+
+// assigned gives the attempts that a worker was given and has not started.
+func assigned(view fsm.View, w fsm.WorkerID) map[fsm.TaskRunID]int32 {
+	out := map[fsm.TaskRunID]int32{}
+	for t := range view.Assignments(w) {
+		if t.Status == fsm.Assigned {
+			out[t.ID] = t.Attempt
+		}
+	}
+	return out
 }
 
 // reasonOf says in words why a stream ended, for the lease.
@@ -116,9 +130,14 @@ func (s *session) run(ctx context.Context, gate *Gate) error {
 		defer ticker.Stop()
 		tick = ticker.C
 	}
+	redeliver := time.NewTimer(s.hub.cfg.RedeliverAfter)
+	defer redeliver.Stop()
 	s.notify()
 	for {
 		select {
+		case <-redeliver.C:
+			s.doubtful = nil
+			s.notify()
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-gate.Done():
@@ -139,11 +158,13 @@ func (s *session) run(ctx context.Context, gate *Gate) error {
 func (s *session) compare(ctx context.Context, gate *Gate) error {
 	view := s.hub.cfg.Backend.View()
 	w, ok := view.Worker(s.stream.Worker)
-	if !ok {
-		return s.removed(ctx, gate)
-	}
-	if w.Lease.Session != s.id {
+	switch {
+	case !ok:
+		return s.goodbye(ctx, gate)
+	case w.Lease.Session != s.id:
 		return supersededErr(w.ID)
+	case w.Mode == fsm.ModeDraining && w.Lease.State != fsm.LeaseLive:
+		return s.goodbye(ctx, gate)
 	}
 	switch w.Lease.State {
 	case fsm.LeaseLost:
@@ -178,6 +199,9 @@ func (s *session) compare(ctx context.Context, gate *Gate) error {
 // start sends an attempt that was not sent on this stream. One that runs was
 // delivered on an earlier stream: it is only noted.
 func (s *session) start(ctx context.Context, view fsm.View, t *fsm.TaskRun) error {
+	if attempt, doubtful := s.doubtful[t.ID]; doubtful && attempt == t.Attempt && t.Status == fsm.Assigned {
+		return nil
+	}
 	before, known := s.sent[t.ID]
 	if !known || before.attempt != t.Attempt {
 		if t.Status == fsm.Assigned {
@@ -266,9 +290,10 @@ func (was sent) ended(now fsm.Instant, t *fsm.TaskRun) bool {
 	}
 }
 
-// removed waits for a worker that has left to end its stream itself.
-func (s *session) removed(ctx context.Context, gate *Gate) error {
-	timer := time.NewTimer(goodbye)
+// goodbye waits for a worker that has left to end its stream itself: an end by
+// this side could bring it back, and admit it again.
+func (s *session) goodbye(ctx context.Context, gate *Gate) error {
+	timer := time.NewTimer(goodbyeFor)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -278,14 +303,14 @@ func (s *session) removed(ctx context.Context, gate *Gate) error {
 	case <-s.superseded:
 		return supersededErr(s.stream.Worker)
 	case <-timer.C:
-		return transport.Unavailable("worker %q was removed: start it again to register it anew", s.stream.Worker)
+		return transport.Unavailable("worker %q has left: listen again to come back, or start it again", s.stream.Worker)
 	}
 }
 
 // detach tells the cluster that the session's stream has ended. It has its own
-// time, since the stream's context is over.
-func (h *Hub) detach(s *session, reason string) {
-	ctx, cancel := context.WithTimeout(context.Background(), detachFor)
+// time: the context must not be the stream's, which is over.
+func (h *Hub) detach(ctx context.Context, s *session, reason string) {
+	ctx, cancel := context.WithTimeout(ctx, detachFor)
 	defer cancel()
 	go func() {
 		select {

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/limpet-dev/limpet/api/compat"
 	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
@@ -24,9 +23,9 @@ type Client struct {
 }
 
 // Client connects with an SDK's token.
-func (n *Node) Client(t testing.TB, opts ...grpc.DialOption) *Client {
-	t.Helper()
-	conn := n.Dial(t, n.Token(t, auth.RoleSDK), opts...)
+func (n *Node) Client(tb testing.TB, opts ...grpc.DialOption) *Client {
+	tb.Helper()
+	conn := n.Dial(tb, n.Token(tb, auth.RoleSDK), opts...)
 	return &Client{
 		Dispatcher: compat.NewDispatcherClient(conn), Workflows: compat.NewWorkflowServiceClient(conn),
 		Events: compat.NewEventsServiceClient(conn), Admin: compatv1.NewAdminServiceClient(conn),
@@ -35,40 +34,40 @@ func (n *Node) Client(t testing.TB, opts ...grpc.DialOption) *Client {
 }
 
 // Context gives a context for one exchange, which ends after [Patience].
-func Context(t testing.TB) context.Context {
-	t.Helper()
+func Context(tb testing.TB) context.Context {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
-	t.Cleanup(cancel)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
 // Register registers a worker and gives its id.
-func (c *Client) Register(t testing.TB, r *compat.WorkerRegisterRequest) fsm.WorkerID {
-	t.Helper()
+func (c *Client) Register(tb testing.TB, r *compat.WorkerRegisterRequest) fsm.WorkerID {
+	tb.Helper()
 	if r.GetWorkerName() == "" {
 		r.WorkerName = "worker"
 	}
-	resp, err := c.Dispatcher.Register(Context(t), r)
+	resp, err := c.Dispatcher.Register(Context(tb), r)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return fsm.WorkerID(resp.GetWorkerId())
 }
 
 // Put registers a workflow.
-func (c *Client) Put(t testing.TB, r *compatv1.CreateWorkflowVersionRequest) {
-	t.Helper()
-	if _, err := c.Admin.PutWorkflow(Context(t), r); err != nil {
-		t.Fatal(err)
+func (c *Client) Put(tb testing.TB, r *compatv1.CreateWorkflowVersionRequest) {
+	tb.Helper()
+	if _, err := c.Admin.PutWorkflow(Context(tb), r); err != nil {
+		tb.Fatal(err)
 	}
 }
 
 // Trigger starts a run and gives its id.
-func (c *Client) Trigger(t testing.TB, r *compatv1.TriggerWorkflowRequest) fsm.RunID {
-	t.Helper()
-	resp, err := c.Workflows.TriggerWorkflow(Context(t), r)
+func (c *Client) Trigger(tb testing.TB, r *compatv1.TriggerWorkflowRequest) fsm.RunID {
+	tb.Helper()
+	resp, err := c.Workflows.TriggerWorkflow(Context(tb), r)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return fsm.RunID(resp.GetWorkflowRunId())
 }
@@ -82,16 +81,16 @@ type Stream struct {
 }
 
 // Listen opens a worker's stream and returns once the cluster knows of it.
-func (c *Client) Listen(t testing.TB, worker fsm.WorkerID) *Stream {
-	t.Helper()
-	ctx, cancel := context.WithCancel(Context(t))
+func (c *Client) Listen(tb testing.TB, worker fsm.WorkerID) *Stream {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(Context(tb))
 	stream, err := c.Dispatcher.ListenV2(ctx, &compat.WorkerListenRequest{WorkerId: string(worker)})
 	if err == nil {
 		_, err = stream.Header()
 	}
 	if err != nil {
 		cancel()
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &Stream{stream: stream, client: c, worker: worker, cancel: cancel}
 }
@@ -100,11 +99,11 @@ func (c *Client) Listen(t testing.TB, worker fsm.WorkerID) *Stream {
 func (s *Stream) Close() { s.cancel() }
 
 // Next gives the next order.
-func (s *Stream) Next(t testing.TB) *compat.AssignedAction {
-	t.Helper()
+func (s *Stream) Next(tb testing.TB) *compat.AssignedAction {
+	tb.Helper()
 	a, err := s.stream.Recv()
 	if err != nil {
-		t.Fatal("waiting for an order: ", err)
+		tb.Fatal("waiting for an order: ", err)
 	}
 	return a
 }
@@ -119,32 +118,32 @@ func (s *Stream) End() error {
 }
 
 // Report reports on an attempt as an SDK does.
-func (s *Stream) Report(t testing.TB, a *compat.AssignedAction, kind compat.StepActionEventType, payload string) {
-	t.Helper()
-	_, err := s.client.Dispatcher.SendStepActionEvent(Context(t), &compat.StepActionEvent{
+func (s *Stream) Report(tb testing.TB, a *compat.AssignedAction, kind compat.StepActionEventType, payload string) {
+	tb.Helper()
+	_, err := s.client.Dispatcher.SendStepActionEvent(Context(tb), &compat.StepActionEvent{
 		WorkerId: string(s.worker), JobId: a.GetJobId(), JobRunId: a.GetJobRunId(), TaskId: a.GetTaskId(),
 		TaskRunExternalId: a.GetTaskRunExternalId(), ActionId: a.GetActionId(), EventType: kind, EventPayload: payload,
-		RetryCount: proto.Int32(a.GetRetryCount()),
+		RetryCount: new(a.GetRetryCount()),
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // Started reports that an attempt has started.
-func (s *Stream) Started(t testing.TB, a *compat.AssignedAction) {
-	t.Helper()
-	s.Report(t, a, compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, "")
+func (s *Stream) Started(tb testing.TB, a *compat.AssignedAction) {
+	tb.Helper()
+	s.Report(tb, a, compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, "")
 }
 
 // Completed reports an output.
-func (s *Stream) Completed(t testing.TB, a *compat.AssignedAction, output string) {
-	t.Helper()
-	s.Report(t, a, compat.StepActionEventType_STEP_EVENT_TYPE_COMPLETED, output)
+func (s *Stream) Completed(tb testing.TB, a *compat.AssignedAction, output string) {
+	tb.Helper()
+	s.Report(tb, a, compat.StepActionEventType_STEP_EVENT_TYPE_COMPLETED, output)
 }
 
 // Failed reports an error.
-func (s *Stream) Failed(t testing.TB, a *compat.AssignedAction, text string) {
-	t.Helper()
-	s.Report(t, a, compat.StepActionEventType_STEP_EVENT_TYPE_FAILED, text)
+func (s *Stream) Failed(tb testing.TB, a *compat.AssignedAction, text string) {
+	tb.Helper()
+	s.Report(tb, a, compat.StepActionEventType_STEP_EVENT_TYPE_FAILED, text)
 }

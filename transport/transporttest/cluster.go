@@ -34,6 +34,9 @@ type Config struct {
 	MaxMessage int
 	// Hold is how long calls wait for a leader; 0 for the default.
 	Hold time.Duration
+	// RedeliverAfter is how long a new session waits with what an earlier one may
+	// have delivered; 0 for not at all.
+	RedeliverAfter time.Duration
 	// Logger is nil for silence.
 	Logger hclog.Logger
 }
@@ -57,13 +60,16 @@ type Cluster struct {
 }
 
 // New starts a cluster that ends with the test.
-func New(t testing.TB, cfg Config) *Cluster {
-	t.Helper()
+func New(tb testing.TB, cfg Config) *Cluster {
+	tb.Helper()
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 1
 	}
 	if cfg.Decide == nil {
 		cfg.Decide = FirstFit
+	}
+	if cfg.RedeliverAfter == 0 {
+		cfg.RedeliverAfter = time.Nanosecond
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
@@ -75,16 +81,16 @@ func New(t testing.TB, cfg Config) *Cluster {
 	close(c.leader)
 	key, pkcs8, err := auth.NewBootstrapKey()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	res, err := c.propose(t.Context(), &limpetv1.Command{Kind: &limpetv1.Command_Bootstrap{Bootstrap: &limpetv1.Bootstrap{
+	res, err := c.propose(tb.Context(), &limpetv1.Command{Kind: &limpetv1.Command_Bootstrap{Bootstrap: &limpetv1.Bootstrap{
 		TenantId: string(c.Tenant), TenantName: "default", ClusterId: uuid.NewString(), KeyId: key, Key: pkcs8,
 	}}})
 	if err != nil || res.Refusal != nil {
-		t.Fatal("bootstrap: ", err, res.Refusal)
+		tb.Fatal("bootstrap: ", err, res.Refusal)
 	}
 	for i := range cfg.Nodes {
-		c.Nodes = append(c.Nodes, newNode(t, c, fmt.Sprintf("n%d", i+1)))
+		c.Nodes = append(c.Nodes, newNode(tb, c, fmt.Sprintf("n%d", i+1)))
 	}
 	return c
 }
@@ -146,11 +152,11 @@ func (c *Cluster) SetLeader(has bool) {
 }
 
 // Propose applies a command as the leader would.
-func (c *Cluster) Propose(t testing.TB, cmd fsm.Command) fsm.Result {
-	t.Helper()
-	res, err := c.propose(t.Context(), cmd)
+func (c *Cluster) Propose(tb testing.TB, cmd fsm.Command) fsm.Result {
+	tb.Helper()
+	res, err := c.propose(tb.Context(), cmd)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return res
 }

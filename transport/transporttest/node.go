@@ -40,15 +40,17 @@ type Node struct {
 	vouched map[fsm.WorkerID]int
 }
 
-func newNode(t testing.TB, c *Cluster, name string) *Node {
-	t.Helper()
+func newNode(tb testing.TB, c *Cluster, name string) *Node {
+	tb.Helper()
 	n := &Node{
 		Counters: transport.NewCounters(), cluster: c, name: fsm.NodeID(name), incarnation: uuid.NewString(),
 		vouched: map[fsm.WorkerID]int{},
 	}
 	n.Verifier = auth.NewVerifier(n.View, c.Wall)
 	logger := c.cfg.Logger.Named(name)
-	n.Hub = session.NewHub(session.Config{Backend: n, Counters: n.Counters, Logger: logger, MaxMessage: c.cfg.MaxMessage})
+	n.Hub = session.NewHub(session.Config{
+		Backend: n, Counters: n.Counters, Logger: logger, MaxMessage: c.cfg.MaxMessage, RedeliverAfter: c.cfg.RedeliverAfter,
+	})
 	n.server = transport.NewServer(transport.ServerConfig{
 		Verifier: n.Verifier, Counters: n.Counters, Logger: logger, MaxMessage: c.cfg.MaxMessage, Drain: n.Hub.Shutdown,
 	})
@@ -60,16 +62,16 @@ func newNode(t testing.TB, c *Cluster, name string) *Node {
 	n.listener = bufconn.Listen(buffer)
 	served := make(chan error, 1)
 	go func() { served <- n.server.Serve(n.listener) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		c.SetLeader(true)
 		n.Stop()
 		if err := <-served; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), Patience)
 		defer cancel()
 		if err := n.Hub.Close(ctx); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return n
@@ -90,21 +92,21 @@ func (n *Node) Vouched(w fsm.WorkerID) int {
 }
 
 // Token issues a token of the cluster's tenant.
-func (n *Node) Token(t testing.TB, role auth.Role) string {
-	t.Helper()
+func (n *Node) Token(tb testing.TB, role auth.Role) string {
+	tb.Helper()
 	token, err := auth.Issue(n.View(), auth.Grant{
 		Tenant: n.cluster.Tenant, Role: role, ServerURL: "http://limpet.test:8888", GRPCAddress: "limpet.test:7077",
 		Issued: n.cluster.Wall(), TTL: time.Hour,
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return token
 }
 
 // Dial connects to the node with a token; "" for none.
-func (n *Node) Dial(t testing.TB, token string, opts ...grpc.DialOption) *grpc.ClientConn {
-	t.Helper()
+func (n *Node) Dial(tb testing.TB, token string, opts ...grpc.DialOption) *grpc.ClientConn {
+	tb.Helper()
 	opts = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return n.listener.DialContext(ctx) }),
@@ -114,9 +116,9 @@ func (n *Node) Dial(t testing.TB, token string, opts ...grpc.DialOption) *grpc.C
 	}
 	conn, err := grpc.NewClient("passthrough:///"+string(n.name), opts...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	tb.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
 

@@ -17,16 +17,16 @@ from stranded import hard_timeout
 from workflows import StormInput, declare
 
 SLOTS = 50
-RESULT_TIMEOUT = 90
+LOAD_TIMEOUT = 70  # seconds for all runs; what is not finished by then counts as failed
 SHOWN_FAULTS = 10
 
 
-async def run_one(workflow: Any, outcome: Outcome, number: int, sleep_seconds: float) -> None:
+async def run_one(workflow: Any, outcome: Outcome, given: StormInput, deadline: float) -> None:
     try:
-        given = StormInput(number=number, sleep_seconds=sleep_seconds)
-        ref = await workflow.aio_run(given, wait_for_result=False)
-        outcome.run = ref.workflow_run_id
-        outcome.answer = await asyncio.wait_for(ref.aio_result(), RESULT_TIMEOUT)
+        async with asyncio.timeout_at(deadline):
+            ref = await workflow.aio_run(given, wait_for_result=False)
+            outcome.run = ref.workflow_run_id
+            outcome.answer = await ref.aio_result()
     except Exception as err:
         outcome.error = repr(err)
 
@@ -39,6 +39,7 @@ async def run_load(stage: Stage, config: Config, quarter: Callable[[], Any] | No
     workflows = declare(stage.hatchet)
     outcomes = [Outcome(strategy) for _ in range(config.runs) for strategy in ("hard", "soft")]
     numbers = iter(range(len(outcomes)))
+    deadline = asyncio.get_running_loop().time() + LOAD_TIMEOUT
     finished = 0
     beside: list[asyncio.Task[Any]] = []
 
@@ -46,7 +47,8 @@ async def run_load(stage: Stage, config: Config, quarter: Callable[[], Any] | No
         nonlocal finished
         for number in numbers:
             outcome = outcomes[number]
-            await run_one(workflows[outcome.strategy], outcome, number, config.sleep_seconds)
+            given = StormInput(number=number, sleep_seconds=config.sleep_seconds)
+            await run_one(workflows[outcome.strategy], outcome, given, deadline)
             finished += 1
             if quarter is not None and finished == len(outcomes) // 4:
                 beside.append(asyncio.create_task(asyncio.to_thread(quarter)))

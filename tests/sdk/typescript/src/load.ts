@@ -20,6 +20,7 @@ export type LoadOptions = {
   sleepMs: number;
   /** Unfinished runs at a time; all at once if not below the number of runs. */
   window: number;
+  /** For all of them; what is not finished by then counts as failed. */
   timeoutMs: number;
   /** Called after each finished run with the number so far. */
   onFinished?: (finished: number) => void;
@@ -31,11 +32,12 @@ export async function runLoad(workflows: Workflows, options: LoadOptions): Promi
   for (let k = 0; k < options.runs; k++) {
     outcomes.push({ strategy: 'hard', run: '' }, { strategy: 'soft', run: '' });
   }
+  const deadline = Date.now() + options.timeoutMs;
   let next = 0;
   let finished = 0;
   const lane = async () => {
     for (let number = next++; number < outcomes.length; number = next++) {
-      await runOne(workflows, outcomes[number]!, { number, sleepMs: options.sleepMs }, options.timeoutMs);
+      await runOne(workflows, outcomes[number]!, { number, sleepMs: options.sleepMs }, deadline);
       options.onFinished?.(++finished);
     }
   };
@@ -47,17 +49,21 @@ async function runOne(
   workflows: Workflows,
   outcome: Outcome,
   input: { number: number; sleepMs: number },
-  timeoutMs: number,
+  deadline: number,
 ): Promise<void> {
   try {
-    const ref = await workflows[outcome.strategy].runNoWait(input);
+    if (Date.now() > deadline) throw new Error('not started: the time for all runs was up');
+    const ref = await before(deadline, 'trigger', workflows[outcome.strategy].runNoWait(input));
     outcome.run = await ref.runId;
-    outcome.answer = await within(timeoutMs, `result of run ${outcome.run}`, ref.output);
+    outcome.answer = await before(deadline, `result of run ${outcome.run}`, ref.output);
     outcome.finishedAt = Date.now();
   } catch (err) {
     outcome.error = message(err);
   }
 }
+
+const before = <T>(deadline: number, what: string, promise: Promise<T>) =>
+  within(Math.max(0, deadline - Date.now()), what, promise);
 
 /** How GetRunDetails names the end of a run, and its outputs. */
 export async function details(hatchet: HatchetClient, run: string): Promise<{ status: string; answer: unknown }> {

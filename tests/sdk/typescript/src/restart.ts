@@ -31,7 +31,7 @@ async function play({ cluster, fleet, hatchet, workflows }: Stage, config: Confi
     runs: config.runs,
     sleepMs: 2 * config.sleepMs,
     window: config.window,
-    timeoutMs: 90_000,
+    timeoutMs: 70_000,
     onFinished: (finished) => {
       if (finished !== Math.ceil(total / 4)) return;
       outage = strike().catch((err: unknown) => void faults.push(`the restart failed: ${message(err)}`));

@@ -61,7 +61,7 @@ async function play(stage: Stage, of: Storm, config: Config): Promise<Report> {
     runs: config.runs,
     sleepMs: config.sleepMs,
     window: of.burst ? total : config.window,
-    timeoutMs: 90_000,
+    timeoutMs: 70_000,
     onFinished: (finished) => {
       if (finished !== strikeAt) return;
       struck = of.strike!(cluster).catch((err: unknown) => void faults.push(`the strike failed: ${message(err)}`));

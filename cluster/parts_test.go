@@ -1,0 +1,325 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+func TestRemovalNeedsALiveQuorum(t *testing.T) {
+	servers := func(names string) (list []raft.Server) {
+		for name := range strings.FieldsSeq(names) {
+			list = append(list, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(name)})
+		}
+		return list
+	}
+	for _, c := range []struct {
+		name, cluster, alive, remove, want string
+	}{
+		{"a dead one of three", "a b c", "a b", "c", ""},
+		{"a live one of three", "a b c", "a b c", "c", ""},
+		{"a live one beside a dead one", "a b c", "a b", "b", "first start or replace c"},
+		{"one of five beside two dead", "a b c d e", "a b c", "c", "2 of 4 nodes are alive and 3 are needed"},
+		{"a dead one of five beside another", "a b c d e", "a b c", "d", ""},
+		{"the last", "a", "a", "a", "is the last one"},
+		{"a stranger", "a b c", "a b c", "x", `no node "x"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			alive := map[string]bool{}
+			for name := range strings.FieldsSeq(c.alive) {
+				alive[name] = true
+			}
+			err := checkRemoval(c.remove, servers(c.cluster), alive)
+			if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestClusterTimeNeverStandsStillNorRunsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClusterClock(1000, 5*time.Second)
+		first := c.stamp().Instant
+		if want := fsm.Instant(1000).Add(5 * time.Second); first != want {
+			t.Errorf("begins at %d, want %d", first, want)
+		}
+		if second := c.stamp().Instant; second != first+1 {
+			t.Errorf("a stamp of the same moment is %d after %d", second, first)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := c.stamp().Instant; got != first.Add(time.Second) {
+			t.Errorf("a second later it is %d after %d", got, first)
+		}
+		if got := newClusterClock(1000, -time.Hour).stamp().Instant; got != 1001 {
+			t.Errorf("with time lost it begins at %d", got)
+		}
+	})
+}
+
+func TestEffectsAreMergedWhileTheSinkIsBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &fakeSink{}
+		f := newFanout(sink)
+		a, b := fsm.Effect{Kind: fsm.RunChanged, ID: "a"}, fsm.Effect{Kind: fsm.RunChanged, ID: "b"}
+		for range 1000 {
+			f.push([]fsm.Effect{a, b, a})
+		}
+		if len(f.queue) != 2 {
+			t.Errorf("%d effects wait, want 2", len(f.queue))
+		}
+		f.pushReset()
+		f.push([]fsm.Effect{b})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			f.run(ctx)
+		}()
+		synctest.Wait()
+		if woken, resets := sink.counts(); woken != 1 || !sink.woken[b] || resets != 1 {
+			t.Errorf("woken %v, %d resets", sink.woken, resets)
+		}
+		f.push([]fsm.Effect{{Kind: fsm.Reset}})
+		synctest.Wait()
+		if _, resets := sink.counts(); resets != 2 {
+			t.Errorf("%d resets, want 2", resets)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func gossipNode(name string, meta *limpetv1.GossipMeta) *memberlist.Node {
+	meta.Role = roleNode
+	b, err := proto.Marshal(meta)
+	if err != nil {
+		panic(err)
+	}
+	return &memberlist.Node{Name: name, Meta: b}
+}
+
+func TestNodesPromiseThemselvesToOneCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &formation{name: "b", expect: 3, table: newMemberTable(nil), log: hclog.NewNullLogger(), hasState: func() bool { return false }}
+		ask := func(names ...string) *limpetv1.BootstrapAnswer {
+			return f.promise(&limpetv1.BootstrapRequest{Names: names})
+		}
+		join := func(name string, meta *limpetv1.GossipMeta) { f.table.NotifyJoin(gossipNode(name, meta)) }
+		join("b", &limpetv1.GossipMeta{BootstrapExpect: 3})
+		join("c", &limpetv1.GossipMeta{BootstrapExpect: 3})
+		if a := ask("a", "b", "c"); a.GetPromised() || !strings.Contains(a.GetReason(), "2 of 3 nodes are there") {
+			t.Errorf("promised with two nodes: %v", a)
+		}
+		join("a", &limpetv1.GossipMeta{BootstrapExpect: 3})
+		if a := ask("b", "c", "d"); a.GetPromised() {
+			t.Errorf("promised to nodes it does not see: %v", a)
+		}
+		if a := ask("a", "b", "c"); !a.GetPromised() {
+			t.Errorf("did not promise: %v", a)
+		}
+		f.table.NotifyLeave(gossipNode("a", &limpetv1.GossipMeta{BootstrapExpect: 3}))
+		join("d", &limpetv1.GossipMeta{BootstrapExpect: 3})
+		if a := ask("b", "c", "d"); a.GetPromised() || !strings.Contains(a.GetReason(), "another cluster") {
+			t.Errorf("promised twice: %v", a)
+		}
+		time.Sleep(promiseFor)
+		if a := ask("b", "c", "d"); !a.GetPromised() {
+			t.Errorf("did not promise after the first lapsed: %v", a)
+		}
+		join("d", &limpetv1.GossipMeta{BootstrapExpect: 5})
+		if _, why := f.candidates(); !strings.HasPrefix(why, expectDiffers) {
+			t.Errorf("different expectations: %q", why)
+		}
+		join("d", &limpetv1.GossipMeta{BootstrapExpect: 3, HasState: true})
+		if _, why := f.candidates(); !strings.Contains(why, `"d" already belongs to a cluster`) {
+			t.Errorf("beside a cluster: %q", why)
+		}
+	})
+}
+
+func TestNodesOfAnotherClusterAreNotLetIn(t *testing.T) {
+	table := newMemberTable(nil)
+	stranger := gossipNode("x", &limpetv1.GossipMeta{ClusterId: "other"})
+	if err := table.NotifyAlive(stranger); err != nil {
+		t.Errorf("without a cluster of its own: %v", err)
+	}
+	table.setCluster("mine")
+	if err := table.NotifyAlive(stranger); err == nil || !strings.Contains(err.Error(), `"other"`) {
+		t.Errorf("let in: %v", err)
+	}
+	for _, id := range []string{"", "mine"} {
+		if err := table.NotifyAlive(gossipNode("y", &limpetv1.GossipMeta{ClusterId: id})); err != nil {
+			t.Errorf("cluster %q: %v", id, err)
+		}
+	}
+}
+
+// fakeRoute takes commands, or not.
+type fakeRoute struct {
+	err error
+	no  bool
+
+	mu   sync.Mutex
+	list []string
+}
+
+func (r *fakeRoute) send(batch []*waiter) (refused []string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range batch {
+		if r.no {
+			refused = append(refused, w.id)
+		} else if r.err == nil {
+			r.list = append(r.list, w.id)
+		}
+	}
+	return refused, r.err
+}
+
+func (r *fakeRoute) took() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.list, "")
+}
+
+// fakeLeader is the route of the moment.
+type fakeLeader struct {
+	mu sync.Mutex
+	to route
+}
+
+func (l *fakeLeader) find(context.Context) route {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.to
+}
+
+func (l *fakeLeader) become(to route) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.to = to
+}
+
+func TestCommandsAreSentAgainUntilTheyAreAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var leader fakeLeader
+		f := newForwarder(leader.find, 2*time.Second, 3)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			f.run(ctx)
+		}()
+		command := func(id string) fsm.Command {
+			c := register(1)
+			c.RequestId = []byte(id)
+			return c
+		}
+		results := make(chan error, 8)
+		for _, id := range []string{"a", "b"} {
+			go func() {
+				r, err := f.propose(ctx, command(id))
+				if err == nil && r.RequestID != id {
+					err = fmt.Errorf("%q got the answer of %q", id, r.RequestID)
+				}
+				results <- err
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(time.Second) // no leader: held
+		synctest.Wait()
+		first := &fakeRoute{}
+		leader.become(first)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := first.took(); got != "ab" {
+			t.Errorf("the first leader got %q", got)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := first.took(); got != "abab" {
+			t.Errorf("without an answer the first leader got %q", got)
+		}
+		full := &fakeRoute{no: true}
+		leader.become(full)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		broken := &fakeRoute{err: errBroken}
+		leader.become(broken)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		second := &fakeRoute{}
+		leader.become(second)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := second.took(); got != "ab" && got != "ba" {
+			t.Errorf("the second leader got %q", got)
+		}
+		f.refused([]string{"a"}, limpetv1.PeerRefused_NOT_LEADER)
+		time.Sleep(200 * time.Millisecond)
+		synctest.Wait()
+		if got := strings.Count(second.took(), "a"); got != 2 {
+			t.Errorf("a command that was refused was sent %d times", got)
+		}
+		f.answer([]fsm.Result{{RequestID: "x"}, {RequestID: "b"}, {RequestID: "a"}})
+		for range 2 {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+		short, stop := context.WithTimeout(ctx, time.Second)
+		defer stop()
+		if _, err := f.propose(short, command("c")); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without an answer: %v", err)
+		}
+		if len(f.table.byID) != 0 {
+			t.Errorf("%d commands are still kept", len(f.table.byID))
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestAForwarderBoundsWhatItHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newForwarder(func(context.Context) route { return nil }, time.Second, 2)
+		errs := make(chan error, 3)
+		for range 2 {
+			go func() {
+				_, err := f.propose(context.Background(), register(1))
+				errs <- err
+			}()
+		}
+		synctest.Wait()
+		if _, err := f.propose(context.Background(), register(1)); !errors.Is(err, ErrOverloaded) {
+			t.Errorf("a third one: %v", err)
+		}
+		if _, err := f.propose(context.Background(), &limpetv1.Command{}); err == nil {
+			t.Error("an empty command was taken")
+		}
+		f.close()
+		for range 2 {
+			if err := <-errs; !errors.Is(err, ErrUnavailable) {
+				t.Errorf("at the end: %v", err)
+			}
+		}
+		if _, err := f.propose(context.Background(), register(1)); !errors.Is(err, ErrClosed) {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}

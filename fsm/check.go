@@ -1,0 +1,120 @@
+package fsm
+
+import "fmt"
+
+// Check gives the invariants that this state breaks, as far as one state can
+// show them, in words. It must always be empty; it is O(state) and for tests.
+func (v View) Check() []string {
+	c := &checker{v: v}
+	c.tasks()
+	c.workers()
+	c.runs()
+	return c.bad
+}
+
+type checker struct {
+	v   View
+	bad []string
+}
+
+func (c *checker) fail(format string, args ...any) {
+	c.bad = append(c.bad, fmt.Sprintf(format, args...))
+}
+
+func (c *checker) tasks() {
+	s := c.v.st
+	waiting, parked, held, deadlines := 0, 0, 0, 0
+	s.tasks.Scan(func(_ TaskRunID, t *TaskRun) bool {
+		if t.Deadline != 0 {
+			deadlines++
+		}
+		switch {
+		case t.Status.Held():
+			held++
+			c.holder(t)
+		case t.Status == Queued:
+			if _, ok := s.pins.Get(t.Run); ok {
+				parked++
+			} else {
+				waiting++
+			}
+			if t.Deadline == 0 {
+				c.fail("I7: queued task run %s has no deadline", t.ID)
+			}
+		}
+		return true
+	})
+	if waiting != s.waiting.Len() || parked != s.parked.Len() || held != s.held.Len() || deadlines != s.deadlines.Len() {
+		c.fail("indexes: waiting %d/%d, parked %d/%d, held %d/%d, deadlines %d/%d (true/indexed)",
+			waiting, s.waiting.Len(), parked, s.parked.Len(), held, s.held.Len(), deadlines, s.deadlines.Len())
+	}
+}
+
+// holder checks the worker of a held task run: I2, I4.
+func (c *checker) holder(t *TaskRun) {
+	s := c.v.st
+	w, ok := s.workers.Get(t.Worker)
+	if !ok {
+		c.fail("I4: task run %s is held by unknown worker %s", t.ID, t.Worker)
+		return
+	}
+	if w.Lease.State == LeaseLost || w.Lease.Epoch != t.Epoch {
+		c.fail("I4: task run %s is held at epoch %d by worker %s, whose lease is %s at epoch %d", t.ID, t.Epoch, w.ID, w.Lease.State, w.Lease.Epoch)
+	}
+	if p, ok := s.pins.Get(t.Run); ok && p.Strategy == StrategyHard && p.Worker != t.Worker {
+		c.fail("I2: task run %s of a run pinned HARD to %s is held by %s", t.ID, p.Worker, t.Worker)
+	}
+}
+
+// workers checks the count of slots in use: I10.
+func (c *checker) workers() {
+	s := c.v.st
+	free := 0
+	s.workers.Scan(func(id WorkerID, w *Worker) bool {
+		used := make([]int32, len(w.Slots))
+		s.heldBy(id, func(t *TaskRun) bool {
+			for _, r := range s.taskOf(t).Slots {
+				if i := w.slotIndex(r.Type); i >= 0 {
+					used[i] += r.Units
+				}
+			}
+			return true
+		})
+		for i := range used {
+			if used[i] != w.Used[i].Units || used[i] > w.Slots[i].Units {
+				c.fail("I10: worker %s holds %d of %d %s slots and counts %d", id, used[i], w.Slots[i].Units, w.Slots[i].Type, w.Used[i].Units)
+			}
+		}
+		if w.open() {
+			free++
+		}
+		return true
+	})
+	if free != s.free.Len() {
+		c.fail("indexes: free workers %d/%d (true/indexed)", free, s.free.Len())
+	}
+}
+
+// runs checks that a run is final exactly when its task runs are.
+func (c *checker) runs() {
+	s := c.v.st
+	final := 0
+	s.runs.Scan(func(id RunID, r *Run) bool {
+		open := int32(0)
+		for _, t := range r.Tasks {
+			if x, ok := s.tasks.Get(t); !ok || !x.Status.Final() {
+				open++
+			}
+		}
+		if open != r.Open || (open == 0) != r.Status.Final() {
+			c.fail("I7: run %s is %s with %d open task runs and counts %d", id, r.Status, open, r.Open)
+		}
+		if r.Status.Final() {
+			final++
+		}
+		return true
+	})
+	if final != s.finished.Len() {
+		c.fail("indexes: finished runs %d/%d (true/indexed)", final, s.finished.Len())
+	}
+}
