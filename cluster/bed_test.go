@@ -37,21 +37,21 @@ type bed struct {
 	tweak func(*Config)
 }
 
-func newBed(t testing.TB, size int, tweak func(*Config)) *bed {
-	t.Helper()
+func newBed(tb testing.TB, size int, tweak func(*Config)) *bed {
+	tb.Helper()
 	b := &bed{
-		t: t, dirs: map[string]string{}, peer: map[string]string{}, goss: map[string]string{},
+		t: tb, dirs: map[string]string{}, peer: map[string]string{}, goss: map[string]string{},
 		nodes: map[string]*Node{}, tweak: tweak,
 	}
 	for i := range size {
 		name := fmt.Sprintf("node-%d", i+1)
 		b.names = append(b.names, name)
-		b.dirs[name], b.peer[name], b.goss[name] = t.TempDir(), freeAddr(t), freeAddr(t)
+		b.dirs[name], b.peer[name], b.goss[name] = tb.TempDir(), freeAddr(tb), freeAddr(tb)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		for _, n := range b.nodes {
 			if err := n.shutdown(); err != nil {
-				t.Errorf("stop %s: %v", n.Name(), err)
+				tb.Errorf("stop %s: %v", n.Name(), err)
 			}
 		}
 	})
@@ -59,12 +59,12 @@ func newBed(t testing.TB, size int, tweak func(*Config)) *bed {
 }
 
 // freeAddr gives an address whose port is free for TCP and UDP.
-func freeAddr(t testing.TB) string {
-	t.Helper()
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
 	for range 20 {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		addr := ln.Addr().String()
 		pc, err := net.ListenPacket("udp", addr)
@@ -74,7 +74,7 @@ func freeAddr(t testing.TB) string {
 			return addr
 		}
 	}
-	t.Fatal("no free port")
+	tb.Fatal("no free port")
 	return ""
 }
 
@@ -214,13 +214,13 @@ func (b *bed) awaitEqual(size int) {
 	})
 }
 
-func propose(t testing.TB, n *Node, cmd fsm.Command) fsm.Result {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+func propose(tb testing.TB, n *Node, cmd fsm.Command) fsm.Result {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
 	defer cancel()
 	r, err := n.Propose(ctx, cmd)
 	if err != nil {
-		t.Fatalf("propose at %s: %v", n.Name(), err)
+		tb.Fatalf("propose at %s: %v", n.Name(), err)
 	}
 	return r
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -391,6 +392,34 @@ func TestDifferentExpectationsFormNoCluster(t *testing.T) {
 	}
 }
 
+func TestADevNodeNeedsNoDiskNoKeyAndNoFixedPorts(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Name, cfg.Dev, cfg.BootstrapExpect, cfg.BootstrapCommand = "dev", true, 1, bootstrap
+	cfg.PeerListen, cfg.GossipListen = "127.0.0.1:0", "localhost:0"
+	n, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	propose(t, n, register(1))
+	if err := n.Barrier(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := n.TransferLeadership(t.Context()); !errors.Is(err, ErrRefused) {
+		t.Errorf("handed over to nobody: %v", err)
+	}
+	if _, port, err := net.SplitHostPort(n.GossipAddr()); err != nil || port == "0" {
+		t.Errorf("gossip address %q", n.GossipAddr())
+	}
+	for range 2 {
+		if err := n.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if ok, why := n.Ready(); ok {
+		t.Errorf("ready after Close: %q", why)
+	}
+}
+
 func TestADirectoryServesOneProcessAndOneNode(t *testing.T) {
 	b := newBed(t, 1, nil)
 	b.start("node-1")
@@ -420,7 +449,7 @@ func TestLeadersComeAndGoUnderLoad(t *testing.T) {
 		for range 4 {
 			all.Go(func() {
 				for ctx.Err() == nil {
-					call, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+					call, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 					number := int(next.Add(1))
 					r, err := n.Propose(call, register(number))
 					cancel()

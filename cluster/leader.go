@@ -82,7 +82,7 @@ func (n *Node) leadTerm(ctx context.Context) {
 			n.fatal(errors.New("raft is stuck in a leadership transfer: restart this node"))
 			return
 		}
-		n.log.Warn("leader duties ended; taking them up again", "error", err)
+		n.log.Info("leader duties ended", "leading", n.raft.State() == raft.Leader, "why", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(leaderRetry):

@@ -20,6 +20,15 @@ type applied struct {
 	// stamp is the entry's, and at when this node applied it, on its own clock.
 	stamp fsm.Stamp
 	at    time.Time
+
+	once sync.Once
+	sum  uint64
+}
+
+// hash is the state's, computed when first asked for.
+func (a *applied) hash() uint64 {
+	a.once.Do(func() { a.sum = a.view.Hash() })
+	return a.sum
 }
 
 // machine is the raft.FSM around the fsm.Machine: it decodes, applies, publishes

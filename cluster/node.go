@@ -187,6 +187,9 @@ func (n *Node) release() (err error) {
 // Name is the node's id.
 func (n *Node) Name() fsm.NodeID { return fsm.NodeID(n.cfg.Name) }
 
+// GossipAddr is where other nodes can join this one.
+func (n *Node) GossipAddr() string { return n.gossip.list.LocalNode().Address() }
+
 // Incarnation is a text of 8 hex digits that is new at each Open.
 func (n *Node) Incarnation() string { return n.incarnation }
 

@@ -44,7 +44,7 @@ type NodeStatus struct {
 	Version   string
 	Term      uint64
 	Commit    uint64 // raft index
-	Applied   uint64 // raft index of the newest entry with commands
+	Applied   uint64 // raft index
 	Seq       fsm.Seq
 	StateHash string // hex, at Seq
 	Workers   int    // sessions open at the node; -1 if not known
@@ -181,13 +181,13 @@ func (n *Node) localStatus(ctx context.Context, r *limpetv1.NodeStatusRequest) *
 	_, leader := n.raft.LeaderWithID()
 	a := &limpetv1.NodeStatusAnswer{
 		State: strings.ToLower(n.raft.State().String()), Leader: string(leader),
-		Term: n.raft.CurrentTerm(), Commit: n.raft.CommitIndex(), Applied: at.index,
+		Term: n.raft.CurrentTerm(), Commit: n.raft.CommitIndex(), Applied: n.raft.AppliedIndex(),
 		Seq: uint64(at.view.Seq()), Instant: int64(at.stamp.Instant),
 		Version: meta.GetVersion(), PeerAddr: meta.GetPeerAddr(), GrpcAddr: meta.GetGrpcAddr(), HttpAddr: meta.GetHttpAddr(),
 		UptimeNanos: int64(time.Since(n.contact.opened)),
 	}
 	if r.GetWithHash() {
-		a.StateHash = fmt.Sprintf("%016x", at.view.Hash())
+		a.StateHash = fmt.Sprintf("%016x", at.hash())
 	}
 	for w := range at.view.Workers() {
 		if w.Lease.State == fsm.LeaseLive && w.Lease.Node == n.Name() {

@@ -96,6 +96,11 @@ func (m *Machine) bootstrap(c *limpetv1.Bootstrap) (Result, *Refusal) {
 	if c.GetClusterId() == "" || c.GetKeyId() == "" || len(c.GetKey()) == 0 {
 		return Result{}, refuse(CodeInvalid, "bootstrap", c.GetClusterId(), "needs a cluster id and a key", "")
 	}
+	if c.GetSettings() != nil {
+		if _, no := m.putSettings(&limpetv1.PutSettings{Settings: c.GetSettings()}); no != nil {
+			return Result{}, no
+		}
+	}
 	s.clusterID = c.GetClusterId()
 	s.tenants.Set(TenantID(c.GetTenantId()), &Tenant{ID: TenantID(c.GetTenantId()), Name: c.GetTenantName(), CreatedWall: s.stamp.Wall})
 	s.keys.Set(c.GetKeyId(), &Key{ID: c.GetKeyId(), PKCS8: c.GetKey(), CreatedWall: s.stamp.Wall})

@@ -20,6 +20,14 @@ func (v View) Now() Instant { return v.st.stamp.Instant }
 // Wall gives the leader's wall clock at the latest entry, for display.
 func (v View) Wall() int64 { return v.st.stamp.Wall }
 
+// At gives the same state as seen at a later moment: on a quiet cluster the
+// latest entry is old, and ages and countdowns are to be shown as of now.
+func (v View) At(now Instant) View {
+	s := *v.st
+	s.stamp.Instant = max(s.stamp.Instant, now)
+	return View{st: &s}
+}
+
 // ClusterID names the cluster; empty until it has been bootstrapped.
 func (v View) ClusterID() string { return v.st.clusterID }
 

@@ -613,8 +613,10 @@ type Bootstrap struct {
 	TenantName string                 `protobuf:"bytes,2,opt,name=tenant_name,json=tenantName,proto3" json:"tenant_name,omitempty"`
 	ClusterId  string                 `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Signing key of API tokens: id and PKCS #8 DER bytes of an ECDSA P-256 key.
-	KeyId         string `protobuf:"bytes,4,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
-	Key           []byte `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
+	KeyId string `protobuf:"bytes,4,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Key   []byte `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
+	// The first settings; unset keeps the defaults.
+	Settings      *Settings `protobuf:"bytes,6,opt,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -680,6 +682,13 @@ func (x *Bootstrap) GetKeyId() string {
 func (x *Bootstrap) GetKey() []byte {
 	if x != nil {
 		return x.Key
+	}
+	return nil
+}
+
+func (x *Bootstrap) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
 	}
 	return nil
 }
@@ -2967,7 +2976,7 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\rreport_failed\x18\xf7\x03 \x01(\v2\x17.limpet.v1.ReportFailedH\x00R\freportFailed\x129\n" +
 	"\vrelease_pin\x18\xd8\x04 \x01(\v2\x15.limpet.v1.ReleasePinH\x00R\n" +
 	"releasePinB\x06\n" +
-	"\x04kind\"\x91\x01\n" +
+	"\x04kind\"\xc2\x01\n" +
 	"\tBootstrap\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1f\n" +
 	"\vtenant_name\x18\x02 \x01(\tR\n" +
@@ -2975,7 +2984,8 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"cluster_id\x18\x03 \x01(\tR\tclusterId\x12\x15\n" +
 	"\x06key_id\x18\x04 \x01(\tR\x05keyId\x12\x10\n" +
-	"\x03key\x18\x05 \x01(\fR\x03key\">\n" +
+	"\x03key\x18\x05 \x01(\fR\x03key\x12/\n" +
+	"\bsettings\x18\x06 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\">\n" +
 	"\vPutSettings\x12/\n" +
 	"\bsettings\x18\x01 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\"\xa1\x02\n" +
 	"\bSettings\x12#\n" +
@@ -3266,31 +3276,32 @@ var file_limpet_v1_command_proto_depIdxs = []int32{
 	32, // 16: limpet.v1.Command.report_completed:type_name -> limpet.v1.ReportCompleted
 	33, // 17: limpet.v1.Command.report_failed:type_name -> limpet.v1.ReportFailed
 	34, // 18: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
-	7,  // 19: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
-	10, // 20: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
-	10, // 21: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
-	0,  // 22: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
-	14, // 23: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	17, // 24: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
-	18, // 25: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
-	11, // 26: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
-	13, // 27: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
-	15, // 28: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
-	14, // 29: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	16, // 30: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
-	12, // 31: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
-	1,  // 32: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
-	11, // 33: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
-	12, // 34: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
-	12, // 35: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
-	2,  // 36: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
-	28, // 37: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
-	13, // 38: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	7,  // 19: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
+	7,  // 20: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
+	10, // 21: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
+	10, // 22: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
+	0,  // 23: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
+	14, // 24: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	17, // 25: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
+	18, // 26: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
+	11, // 27: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
+	13, // 28: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
+	15, // 29: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
+	14, // 30: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	16, // 31: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
+	12, // 32: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
+	1,  // 33: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
+	11, // 34: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
+	12, // 35: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
+	12, // 36: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
+	2,  // 37: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
+	28, // 38: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
+	13, // 39: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_limpet_v1_command_proto_init() }

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/grpc/status"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+)
+
+// client is what the operators' commands share: where to call, as whom, and
+// how to print.
+type client struct {
+	io     stdio
+	addr   string
+	token  string
+	output string
+	wait   time.Duration
+}
+
+func (c *client) flags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&c.addr, "addr", "", "host:port of any node, or several with commas (default LIMPET_ADDR, else 127.0.0.1:7077)")
+	f.StringVar(&c.token, "token", "", "admin token (default LIMPET_TOKEN, else ./.limpet-dev/token)")
+	f.StringVarP(&c.output, "output", "o", "table", "table or json")
+	f.DurationVar(&c.wait, "timeout", 15*time.Second, "how long to wait for an answer")
+}
+
+func (c *client) json() bool { return c.output == "json" }
+
+const devDir = ".limpet-dev"
+
+// target gives the addresses to try, in order.
+func (c *client) target() ([]string, error) {
+	text := c.addr
+	for _, name := range []string{"LIMPET_ADDR", "HATCHET_CLIENT_HOST_PORT"} {
+		if text == "" {
+			text = os.Getenv(name)
+		}
+	}
+	if text == "" {
+		text = readLine(filepath.Join(devDir, "addr"))
+	}
+	if text == "" {
+		text = "127.0.0.1:7077"
+	}
+	var out []string
+	for _, a := range strings.Split(strings.TrimPrefix(text, "ipv4:"), ",") {
+		a = strings.TrimSpace(a)
+		if !strings.Contains(a, ":") {
+			return nil, &exitError{exitUsage, fmt.Errorf("--addr is %q: must be host:port, or several with commas", text)}
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+func (c *client) credentials() (string, error) {
+	for _, t := range []string{c.token, os.Getenv("LIMPET_TOKEN"), readLine(filepath.Join(devDir, "token")), os.Getenv("HATCHET_CLIENT_TOKEN")} {
+		if t != "" {
+			return t, nil
+		}
+	}
+	return "", &exitError{exitUsage, errors.New("no token: give --token or LIMPET_TOKEN; a node's admin token is in its data directory, in the file admin.token")}
+}
+
+func readLine(file string) string {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(raw))
+}
+
+// dial opens a connection that tries the addresses in order.
+func dial(addrs []string) (*grpc.ClientConn, error) {
+	r := manual.NewBuilderWithScheme("limpet")
+	var list []resolver.Address
+	for _, a := range addrs {
+		list = append(list, resolver.Address{Addr: a})
+	}
+	r.InitialState(resolver.State{Addresses: list})
+	const largest = 64 << 20
+	conn, err := grpc.NewClient("limpet:///cluster", grpc.WithResolvers(r), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(largest)))
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", strings.Join(addrs, ", "), err)
+	}
+	return conn, nil
+}
+
+// do makes one call to any node. A zero timeout waits for ever.
+func (c *client) do(ctx context.Context, timeout time.Duration, call func(context.Context, limpetv1.AdminClient) error) error {
+	if c.output != "table" && c.output != "json" {
+		return &exitError{exitUsage, fmt.Errorf("--output is %q: must be table or json", c.output)}
+	}
+	addrs, err := c.target()
+	if err != nil {
+		return err
+	}
+	token, err := c.credentials()
+	if err != nil {
+		return err
+	}
+	conn, err := dial(addrs)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "bearer "+token)
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	if err := call(ctx, limpetv1.NewAdminClient(conn)); err != nil {
+		return explain(err, addrs)
+	}
+	return nil
+}
+
+// explain turns a status into words and an exit code.
+func explain(err error, addrs []string) error {
+	st, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	text := errors.New(st.Message())
+	switch st.Code() {
+	case codes.NotFound:
+		return &exitError{exitNotFound, text}
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return &exitError{exitDenied, text}
+	case codes.FailedPrecondition, codes.AlreadyExists:
+		return &exitError{exitConflict, text}
+	case codes.InvalidArgument:
+		return &exitError{exitUsage, text}
+	case codes.Unavailable, codes.DeadlineExceeded:
+		return &exitError{exitUnavailable, fmt.Errorf("%s did not answer: %w; is a node running there, and has the cluster a leader?", strings.Join(addrs, ", "), text)}
+	default:
+		return &exitError{exitFailure, text}
+	}
+}
+
+// writeJSON prints a value for programs.
+func writeJSON(w io.Writer, v any) {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v)
+}
+
+// table prints aligned columns.
+func (c *client) table(header string, rows [][]string) error {
+	tw := tabwriter.NewWriter(c.io.out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(tw, strings.ReplaceAll(header, " ", "\t"))
+	for _, r := range rows {
+		_, _ = fmt.Fprintln(tw, strings.Join(r, "\t"))
+	}
+	if err := tw.Flush(); err != nil {
+		return fmt.Errorf("print the table: %w", err)
+	}
+	return nil
+}
+
+func ago(ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return seconds(time.Since(time.UnixMilli(ms)).Seconds())
+}
+
+func seconds(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	if d < time.Minute {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

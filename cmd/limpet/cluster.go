@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+)
+
+func newCluster(c *client) *cobra.Command {
+	cmd := &cobra.Command{Use: "cluster", Short: "Look at the nodes and change the membership"}
+	cmd.AddCommand(
+		&cobra.Command{Use: "status", Short: "Show every node, its place in the log and the hash of its state", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.clusterStatus(cmd.Context()) }},
+		&cobra.Command{Use: "remove NODE", Short: "Take a dead node out of the Raft configuration", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.removeNode(cmd.Context(), args[0]) }},
+		&cobra.Command{Use: "leave", Short: "Tell the node at --addr to leave the cluster for good", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.leave(cmd.Context()) }},
+		&cobra.Command{Use: "transfer-leader", Short: "Hand leadership to another node", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.transfer(cmd.Context()) }},
+	)
+	return cmd
+}
+
+func (c *client) clusterStatus(ctx context.Context) error {
+	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
+		st, err := a.GetClusterStatus(ctx, &limpetv1.GetClusterStatusRequest{})
+		if err != nil {
+			return err
+		}
+		if c.json() {
+			writeJSON(c.io.out, plain(st))
+			return nil
+		}
+		_, _ = fmt.Fprintf(c.io.out, "cluster %s   leader %s   answered by %s\nruns live %d   tasks queued %d, parked %d, with workers %d   workers %d   pins %d\n\n",
+			st.GetClusterId(), dash(st.GetLeader()), st.GetAnsweredBy(), st.GetLiveRuns(), st.GetQueued(), st.GetParked(), st.GetHeld(), st.GetWorkers(), st.GetPins())
+		rows := make([][]string, 0, len(st.GetNodes()))
+		for _, n := range st.GetNodes() {
+			rows = append(rows, []string{
+				n.GetName(), n.GetState(), dash(n.GetGossip()), fmt.Sprint(n.GetTerm()), fmt.Sprint(n.GetCommit()), fmt.Sprint(n.GetApplied()),
+				fmt.Sprint(n.GetSeq()), dash(n.GetStateHash()), n.GetGrpc(), n.GetHttp(), dash(n.GetError()),
+			})
+		}
+		return c.table("NODE STATE GOSSIP TERM COMMIT APPLIED SEQ STATE-HASH GRPC HTTP ERROR", rows)
+	})
+}
+
+func (c *client) removeNode(ctx context.Context, name string) error {
+	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
+		if _, err := a.RemoveNode(ctx, &limpetv1.RemoveNodeRequest{Name: name}); err != nil {
+			return err
+		}
+		return c.said(map[string]any{"removed": name}, "removed %s from the Raft configuration", name)
+	})
+}
+
+func (c *client) leave(ctx context.Context) error {
+	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
+		res, err := a.LeaveCluster(ctx, &limpetv1.LeaveClusterRequest{})
+		if err != nil {
+			return err
+		}
+		return c.said(map[string]any{"left": res.GetName()}, "%s has left the cluster; its process can be stopped", res.GetName())
+	})
+}
+
+func (c *client) transfer(ctx context.Context) error {
+	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
+		if _, err := a.TransferLeadership(ctx, &limpetv1.TransferLeadershipRequest{}); err != nil {
+			return err
+		}
+		return c.said(map[string]any{"transferred": true}, "leadership was handed over; see `limpet cluster status`")
+	})
+}
+
+// said prints what was done: a sentence, or its facts as JSON.
+func (c *client) said(facts map[string]any, format string, args ...any) error {
+	if c.json() {
+		writeJSON(c.io.out, facts)
+		return nil
+	}
+	_, err := fmt.Fprintf(c.io.out, format+"\n", args...)
+	return err
+}

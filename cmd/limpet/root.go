@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// stdio is where a command reads and writes, so that tests can run commands.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+const rootHelp = `limpet keeps every task of a run on the worker that holds its state, on a
+cluster with no database.
+
+  Start:    limpet dev --nodes 3          three nodes on this machine, token, sample lines
+            limpet server --config F      one node of a real cluster
+  Look:     limpet run list | limpet worker list | limpet pin list | limpet cluster status
+  Ask why:  limpet pin list               what waits for a pinned worker, and why
+  Operate:  limpet worker pause W | limpet pin release RUN | limpet cluster transfer-leader`
+
+// newRoot makes the tree of commands.
+func newRoot(io stdio) *cobra.Command {
+	root := &cobra.Command{
+		Use: "limpet", Short: "A replicated coordinator for sticky worker assignment", Long: rootHelp,
+		SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetIn(io.in)
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
+	c := &client{io: io}
+	c.flags(root)
+	root.AddGroup(&cobra.Group{ID: "node", Title: "Nodes:"}, &cobra.Group{ID: "work", Title: "Runs, workers and pins:"},
+		&cobra.Group{ID: "tools", Title: "Cluster and tools:"})
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, x := range cmds {
+			x.GroupID = group
+			root.AddCommand(x)
+		}
+	}
+	add("node", newDev(io), newServer(io))
+	add("work", newRun(c), newWorker(c), newPin(c))
+	add("tools", newCluster(c), newToken(c), newConfig(io), newKeygen(io), newVersion(c))
+	return root
+}
+
+// run executes one command line and gives the exit code.
+func run(ctx context.Context, args []string, io stdio) int {
+	root := newRoot(io)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := codeOf(err)
+	if format, _ := root.PersistentFlags().GetString("output"); format == "json" {
+		writeJSON(io.err, map[string]any{"error": err.Error(), "code": code})
+	} else {
+		_, _ = fmt.Fprintln(io.err, "limpet: "+err.Error())
+	}
+	return code
+}
+
+// The exit codes of all commands.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitDenied      = 4
+	exitConflict    = 5
+	exitUnavailable = 6 // no leader, unreachable, or no answer in time
+	exitRunFailed   = 7
+	exitRunCancel   = 8
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func codeOf(err error) int {
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.code
+	}
+	return exitFailure
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+)
+
+func newRun(c *client) *cobra.Command {
+	cmd := &cobra.Command{Use: "run", Short: "List, look at, start and cancel runs"}
+	list := &limpetv1.ListRunsRequest{}
+	ls := &cobra.Command{Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.listRuns(cmd.Context(), list) }}
+	ls.Flags().StringVar(&list.Status, "status", "", "only runs in this state: queued, running, completed, failed, cancelled")
+	ls.Flags().StringVar(&list.Workflow, "workflow", "", "only runs of this workflow")
+	ls.Flags().Int32Var(&list.Limit, "limit", 50, "at most so many")
+
+	req := &limpetv1.TriggerRunRequest{}
+	var wait bool
+	trigger := &cobra.Command{Use: "trigger WORKFLOW", Short: "Start a run", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req.Workflow = args[0]
+			return c.triggerRun(cmd.Context(), req, wait)
+		}}
+	trigger.Flags().StringVar(&req.Input, "input", "{}", "input, a JSON object")
+	trigger.Flags().StringVar(&req.Metadata, "metadata", "", "metadata, a JSON object")
+	trigger.Flags().Int32Var(&req.Priority, "priority", 0, "1 low, 2 medium, 3 high; 0 for the workflow's own")
+	trigger.Flags().StringVar(&req.DesiredWorker, "worker", "", "pin the run to this worker id from the start")
+	trigger.Flags().BoolVar(&wait, "wait", false, "wait for the end; exit 7 if the run failed, 8 if it was cancelled")
+
+	cmd.AddCommand(ls, trigger,
+		&cobra.Command{Use: "get RUN", Short: "Show a run: its pin, and each task with its worker and why it waits", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.getRun(cmd.Context(), args[0]) }},
+		&cobra.Command{Use: "cancel RUN", Short: "Cancel what is not final of a run", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.cancelRun(cmd.Context(), args[0]) }},
+	)
+	return cmd
+}
+
+func (c *client) listRuns(ctx context.Context, req *limpetv1.ListRunsRequest) error {
+	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
+		res, err := a.ListRuns(ctx, req)
+		if err != nil {
+			return err
+		}
+		if c.json() {
+			writeJSON(c.io.out, plain(res)["runs"])
+			return nil
+		}
+		if len(res.GetRuns()) == 0 {
+			return c.said(nil, "no such runs; start one with `limpet run trigger WORKFLOW`")
+		}
+		var rows [][]string
+		for _, r := range res.GetRuns() {
+			rows = append(rows, []string{
+				r.GetId(), r.GetWorkflow(), r.GetStatus(), r.GetSticky(), dash(r.GetPinnedName()),
+				fmt.Sprintf("%d/%d", r.GetTasks()-r.GetOpen(), r.GetTasks()), ago(r.GetCreatedMs()),
+			})
+		}
+		if err := c.table("RUN WORKFLOW STATUS STICKY PINNED-TO DONE AGE", rows); err != nil {
+			return err
+		}
+		if res.GetMore() {
+			_, _ = fmt.Fprintln(c.io.out, "... there are more: --limit")
+		}
+		return nil
+	})
+}
+
+func (c *client) getRun(ctx context.Context, id string) error {
+	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
+		res, err := a.GetRun(ctx, &limpetv1.GetRunRequest{Id: id})
+		if err != nil {
+			return err
+		}
+		return c.showRun(res)
+	})
+}
+
+func (c *client) showRun(res *limpetv1.GetRunResponse) error {
+	if c.json() {
+		writeJSON(c.io.out, plain(res))
+		return nil
+	}
+	r := res.GetRun()
+	_, _ = fmt.Fprintf(c.io.out, "run %s   workflow %s   %s   age %s\n", r.GetId(), r.GetWorkflow(), r.GetStatus(), ago(r.GetCreatedMs()))
+	if p := res.GetPin(); p != nil {
+		_, _ = fmt.Fprintf(c.io.out, "pinned %s to %s (%s, lease %s) by %s; moved %d, overflowed %d\n",
+			p.GetStrategy(), dash(p.GetWorkerName()), p.GetWorker(), p.GetLease(), p.GetCause(), p.GetMoves(), p.GetOverflows())
+	}
+	var rows [][]string
+	for _, t := range res.GetTasks() {
+		note := t.GetError()
+		if t.GetWhy() != "" {
+			note = t.GetWhyCode() + ": " + t.GetWhy()
+			if t.GetFailsInSeconds() > 0 {
+				note += "; fails in " + seconds(t.GetFailsInSeconds())
+			}
+		} else if note == "" {
+			note = t.GetOutput()
+		}
+		rows = append(rows, []string{t.GetName(), t.GetStatus(), fmt.Sprint(t.GetAttempt()), dash(t.GetWorkerName()), dash(t.GetAssignedBecause()), dash(note)})
+	}
+	_, _ = fmt.Fprintln(c.io.out)
+	return c.table("TASK STATUS ATTEMPT WORKER BECAUSE NOTE", rows)
+}
+
+func (c *client) triggerRun(ctx context.Context, req *limpetv1.TriggerRunRequest, wait bool) error {
+	timeout := c.wait
+	if wait {
+		timeout = 0
+	}
+	return c.do(ctx, timeout, func(ctx context.Context, a limpetv1.AdminClient) error {
+		res, err := a.TriggerRun(ctx, req)
+		if err != nil {
+			return err
+		}
+		if !wait {
+			return c.said(map[string]any{"id": res.GetId()}, "%s", res.GetId())
+		}
+		end, err := a.WaitRun(ctx, &limpetv1.GetRunRequest{Id: res.GetId()})
+		if err != nil {
+			return fmt.Errorf("run %s goes on, but waiting for it failed: %w", res.GetId(), err)
+		}
+		if err := c.showRun(end); err != nil {
+			return err
+		}
+		switch end.GetRun().GetStatus() {
+		case "FAILED":
+			return &exitError{exitRunFailed, fmt.Errorf("run %s failed", res.GetId())}
+		case "CANCELLED":
+			return &exitError{exitRunCancel, fmt.Errorf("run %s was cancelled", res.GetId())}
+		}
+		return nil
+	})
+}
+
+func (c *client) cancelRun(ctx context.Context, id string) error {
+	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
+		res, err := a.CancelRun(ctx, &limpetv1.CancelRunRequest{Id: id})
+		if err != nil {
+			return err
+		}
+		return c.said(map[string]any{"cancelled": res.GetTaskRuns()}, "cancelled %d task run(s)", len(res.GetTaskRuns()))
+	})
+}

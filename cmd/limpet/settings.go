@@ -1,0 +1,239 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// settings are all that `limpet server` can be told. Each has one name, which
+// is its flag, its key in the file and, in capitals after LIMPET_, its variable.
+type settings struct {
+	Name            string
+	DataDir         string
+	GRPC            string
+	Peer            string
+	Gossip          string
+	HTTP            string
+	AdvertiseGRPC   string
+	AdvertisePeer   string
+	AdvertiseGossip string
+	AdvertiseHTTP   string
+	BootstrapExpect int
+	Join            []string
+	ClusterKey      string
+	ClusterKeyFile  string
+	Broadcast       string
+	ServerURL       string
+	Dev             bool
+	LeaseTTL        time.Duration
+	LeaseGrace      time.Duration
+	SoftPatience    time.Duration
+	RaftTimeout     time.Duration
+	MaxMessage      int
+	LogLevel        string
+	LogFormat       string
+}
+
+func defaultSettings() *settings {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node-1"
+	}
+	return &settings{
+		Name: strings.ToLower(strings.Split(host, ".")[0]), DataDir: "/var/lib/limpet",
+		GRPC: "0.0.0.0:7077", Peer: "0.0.0.0:7078", Gossip: "0.0.0.0:7946", HTTP: "0.0.0.0:8888",
+		BootstrapExpect: 1, LeaseTTL: 15 * time.Second, LeaseGrace: 5 * time.Second,
+		SoftPatience: 500 * time.Millisecond, RaftTimeout: 300 * time.Millisecond, MaxMessage: 4 << 20,
+		LogLevel: "info", LogFormat: "text",
+	}
+}
+
+// bind lists every setting once.
+func (s *settings) bind(f *pflag.FlagSet) {
+	f.StringVar(&s.Name, "name", s.Name, "this node's name; stays the same for the life of the data directory")
+	f.StringVar(&s.DataDir, "data-dir", s.DataDir, "directory of the log, the snapshots and the admin token")
+	f.StringVar(&s.GRPC, "grpc", s.GRPC, "host:port for workers, clients and the command line")
+	f.StringVar(&s.Peer, "peer", s.Peer, "host:port for the other nodes (Raft and forwarding)")
+	f.StringVar(&s.Gossip, "gossip", s.Gossip, "host:port for gossip, TCP and UDP")
+	f.StringVar(&s.HTTP, "http", s.HTTP, "host:port for REST, health and metrics")
+	f.StringVar(&s.AdvertiseGRPC, "advertise-grpc", "", "host:port of --grpc as others reach it")
+	f.StringVar(&s.AdvertisePeer, "advertise-peer", "", "host:port of --peer as other nodes reach it")
+	f.StringVar(&s.AdvertiseGossip, "advertise-gossip", "", "host:port of --gossip as other nodes reach it")
+	f.StringVar(&s.AdvertiseHTTP, "advertise-http", "", "host:port of --http as others reach it")
+	f.IntVar(&s.BootstrapExpect, "bootstrap-expect", s.BootstrapExpect, "how many nodes form a new cluster: 1, 3 or 5; 0 only joins one")
+	f.StringSliceVar(&s.Join, "join", nil, "gossip addresses of other nodes, tried for ever")
+	f.StringVar(&s.ClusterKey, "cluster-key", "", "shared secret of the nodes, base64 (see `limpet keygen`)")
+	f.StringVar(&s.ClusterKeyFile, "cluster-key-file", "", "file that holds the cluster key")
+	f.StringVar(&s.Broadcast, "broadcast-address", "", "gRPC address put into tokens, as SDKs reach the cluster; best a name that resolves to all nodes")
+	f.StringVar(&s.ServerURL, "server-url", "", "HTTP base URL put into tokens")
+	f.BoolVar(&s.Dev, "dev", false, "allow a node without a cluster key")
+	f.DurationVar(&s.LeaseTTL, "lease-ttl", s.LeaseTTL, "a worker silent for so long loses its lease")
+	f.DurationVar(&s.LeaseGrace, "lease-grace", s.LeaseGrace, "a worker silent for so long after its stream broke loses its lease")
+	f.DurationVar(&s.SoftPatience, "soft-patience", s.SoftPatience, "how long a SOFT task waits for a slot on its worker; set when the cluster is formed")
+	f.DurationVar(&s.RaftTimeout, "raft-timeout", s.RaftTimeout, "heartbeat and election timeout; 300ms suits a LAN")
+	f.IntVar(&s.MaxMessage, "max-message", s.MaxMessage, "largest message in bytes")
+	f.StringVar(&s.LogLevel, "log-level", s.LogLevel, "trace, debug, info, warn or error")
+	f.StringVar(&s.LogFormat, "log-format", s.LogFormat, "text or json")
+}
+
+// load fills what no flag has set from the environment, and what neither has
+// set from the file.
+func (s *settings) load(f *pflag.FlagSet, file string, env func(string) (string, bool)) error {
+	var errs []error
+	set := func(name, value, origin string) {
+		if err := f.Set(name, value); err != nil {
+			errs = append(errs, fmt.Errorf("%s: setting %s is %q: %w", origin, name, value, err))
+		}
+	}
+	known := map[string]bool{}
+	s.bindProbe().VisitAll(func(fl *pflag.Flag) { known[fl.Name] = true })
+	f.VisitAll(func(fl *pflag.Flag) {
+		if !known[fl.Name] || fl.Changed {
+			return
+		}
+		name := "LIMPET_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
+		if v, ok := env(name); ok {
+			set(fl.Name, v, "environment variable "+name)
+		}
+	})
+	if file != "" {
+		if err := loadFile(f, file, known, set); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *settings) bindProbe() *pflag.FlagSet {
+	probe := pflag.NewFlagSet("settings", pflag.ContinueOnError)
+	(&settings{}).bind(probe)
+	return probe
+}
+
+func loadFile(f *pflag.FlagSet, file string, known map[string]bool, set func(name, value, origin string)) error {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read settings: %w", err)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(raw, &doc); err != nil {
+		return fmt.Errorf("settings file %s: %w", file, err)
+	}
+	if len(doc.Content) == 0 {
+		return nil
+	}
+	top := doc.Content[0]
+	if top.Kind != yaml.MappingNode {
+		return fmt.Errorf("settings file %s: must be a list of `name: value` lines", file)
+	}
+	var errs []error
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		key, val := top.Content[i], top.Content[i+1]
+		origin := file + ":" + strconv.Itoa(key.Line)
+		name := strings.ReplaceAll(key.Value, "_", "-")
+		if !known[name] {
+			errs = append(errs, fmt.Errorf("%s: unknown setting %q; `limpet server --help` lists them", origin, key.Value))
+			continue
+		}
+		if fl := f.Lookup(name); fl.Changed {
+			continue
+		}
+		value := val.Value
+		if val.Kind == yaml.SequenceNode {
+			items := make([]string, len(val.Content))
+			for j, n := range val.Content {
+				items[j] = n.Value
+			}
+			value = strings.Join(items, ",")
+		}
+		set(name, value, origin)
+	}
+	return errors.Join(errs...)
+}
+
+// check completes the settings and names the first that cannot be.
+func (s *settings) check() error {
+	for _, a := range []struct {
+		name, listen string
+		advertise    *string
+	}{
+		{"grpc", s.GRPC, &s.AdvertiseGRPC}, {"peer", s.Peer, &s.AdvertisePeer},
+		{"gossip", s.Gossip, &s.AdvertiseGossip}, {"http", s.HTTP, &s.AdvertiseHTTP},
+	} {
+		host, port, err := net.SplitHostPort(a.listen)
+		if err != nil {
+			return fmt.Errorf("setting %s is %q: must be host:port", a.name, a.listen)
+		}
+		if *a.advertise != "" {
+			continue
+		}
+		if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+			if host = firstAddress(); host == "" {
+				return fmt.Errorf("setting advertise-%s is empty, and %s listens on all addresses: say how others reach this node", a.name, a.name)
+			}
+		}
+		*a.advertise = net.JoinHostPort(host, port)
+	}
+	if s.Broadcast == "" {
+		s.Broadcast = s.AdvertiseGRPC
+	}
+	if s.ServerURL == "" {
+		s.ServerURL = "http://" + s.AdvertiseHTTP
+	}
+	if s.LogFormat != "text" && s.LogFormat != "json" {
+		return fmt.Errorf("setting log-format is %q: must be text or json", s.LogFormat)
+	}
+	if s.MaxMessage < 64<<10 {
+		return fmt.Errorf("setting max-message is %d: must be at least 65536", s.MaxMessage)
+	}
+	return nil
+}
+
+// firstAddress gives this machine's first address that is not loopback.
+func firstAddress() string {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return ""
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() && n.IP.To4() != nil {
+			return n.IP.String()
+		}
+	}
+	return ""
+}
+
+// key gives the cluster key, or nil for a dev node without one.
+func (s *settings) key() ([]byte, error) {
+	text := s.ClusterKey
+	if s.ClusterKeyFile != "" {
+		raw, err := os.ReadFile(s.ClusterKeyFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("setting cluster-key-file is %q: no such file; make one with `limpet keygen`", s.ClusterKeyFile)
+		} else if err != nil {
+			return nil, fmt.Errorf("read the cluster key: %w", err)
+		}
+		text = strings.TrimSpace(string(raw))
+	}
+	if text == "" {
+		if s.Dev {
+			return nil, nil
+		}
+		return nil, errors.New("setting cluster-key is empty: make one with `limpet keygen` and give all nodes the same (or --dev on a machine of your own)")
+	}
+	key, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || (len(key) != 16 && len(key) != 24 && len(key) != 32) {
+		return nil, errors.New("setting cluster-key: must be 16, 24 or 32 bytes in base64, as `limpet keygen` prints")
+	}
+	return key, nil
+}

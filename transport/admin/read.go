@@ -1,0 +1,267 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"strings"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+const defaultLimit = 50
+
+// ListWorkers lists the tenant's workers.
+func (s *Service) ListWorkers(ctx context.Context, _ *limpetv1.ListWorkersRequest) (*limpetv1.ListWorkersResponse, error) {
+	tenant, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := s.view()
+	out := &limpetv1.ListWorkersResponse{}
+	for w := range v.Workers() {
+		if w.Tenant == tenant {
+			out.Workers = append(out.Workers, workerInfo(v, w))
+		}
+	}
+	return out, nil
+}
+
+// SetMode pauses, drains or resumes a worker.
+func (s *Service) SetMode(ctx context.Context, r *limpetv1.SetModeRequest) (*limpetv1.SetModeResponse, error) {
+	tenant, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w, err := findWorker(s.view(), tenant, r.GetWorker())
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_SetWorkerMode{SetWorkerMode: &limpetv1.SetWorkerMode{
+		TenantId: string(tenant), WorkerId: string(w.ID), Mode: r.GetMode(),
+	}}})
+	if err != nil {
+		return nil, err
+	}
+	return &limpetv1.SetModeResponse{WorkerId: string(w.ID)}, nil
+}
+
+// ListRuns lists the tenant's runs, newest first.
+func (s *Service) ListRuns(ctx context.Context, r *limpetv1.ListRunsRequest) (*limpetv1.ListRunsResponse, error) {
+	tenant, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	limit := int(r.GetLimit())
+	if limit <= 0 {
+		limit = defaultLimit
+	}
+	v := s.view()
+	out := &limpetv1.ListRunsResponse{}
+	for run := range v.Runs(true) {
+		info := runInfo(v, run)
+		if run.Tenant != tenant || !like(r.GetStatus(), info.GetStatus()) || !like(r.GetWorkflow(), info.GetWorkflow()) {
+			continue
+		}
+		if len(out.GetRuns()) == limit {
+			out.More = true
+			break
+		}
+		out.Runs = append(out.Runs, info)
+	}
+	return out, nil
+}
+
+func like(want, have string) bool { return want == "" || strings.EqualFold(want, have) }
+
+// GetRun gives one run with its tasks.
+func (s *Service) GetRun(ctx context.Context, r *limpetv1.GetRunRequest) (*limpetv1.GetRunResponse, error) {
+	tenant, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := s.view()
+	run, err := findRun(v, tenant, r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return runDetails(v, run), nil
+}
+
+// WaitRun answers when the run is final, or when the call's time is over.
+func (s *Service) WaitRun(ctx context.Context, r *limpetv1.GetRunRequest) (*limpetv1.GetRunResponse, error) {
+	out, err := s.GetRun(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	id := fsm.RunID(out.GetRun().GetId())
+	gate, err := s.cfg.Hub.Admit()
+	if err != nil {
+		return nil, err
+	}
+	watch := s.cfg.Hub.Watch()
+	defer watch.Close()
+	watch.Add(id)
+	for {
+		v := s.view()
+		run, ok := v.Run(id)
+		if !ok {
+			return nil, unknown("id", r.GetId(), "no such run any more", "")
+		}
+		if run.Status.Final() {
+			return runDetails(v, run), nil
+		}
+		select {
+		case <-watch.C():
+			watch.Changed()
+		case <-gate.Done():
+			return nil, gate.Err()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// CancelRun cancels what is not final of a run.
+func (s *Service) CancelRun(ctx context.Context, r *limpetv1.CancelRunRequest) (*limpetv1.CancelRunResponse, error) {
+	tenant, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run, err := findRun(s.view(), tenant, r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	res, err := s.propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{CancelTasks: &limpetv1.CancelTasks{
+		TenantId: string(tenant), Ids: []string{string(run.ID)}, Reason: "cancelled by an operator",
+	}}})
+	if err != nil {
+		return nil, err
+	}
+	return &limpetv1.CancelRunResponse{TaskRuns: res.IDs}, nil
+}
+
+// ListPins lists the pins of live runs.
+func (s *Service) ListPins(ctx context.Context, r *limpetv1.ListPinsRequest) (*limpetv1.ListPinsResponse, error) {
+	tenant, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := s.view()
+	pins := v.Pins()
+	if r.GetWorker() != "" {
+		w, err := findWorker(v, tenant, r.GetWorker())
+		if err != nil {
+			return nil, err
+		}
+		pins = v.PinsOf(w.ID)
+	}
+	return takePins(v, tenant, pins, int(r.GetLimit())), nil
+}
+
+func takePins(v fsm.View, tenant fsm.TenantID, pins iter.Seq[*fsm.Pin], limit int) *limpetv1.ListPinsResponse {
+	const most = 10000
+	if limit <= 0 || limit > most {
+		limit = most
+	}
+	out := &limpetv1.ListPinsResponse{}
+	for p := range pins {
+		if p.Tenant != tenant {
+			continue
+		}
+		if len(out.GetPins()) == limit {
+			out.More = true
+			break
+		}
+		out.Pins = append(out.Pins, pinInfo(v, p))
+	}
+	return out
+}
+
+// ReleaseRunPin clears a pin, so that the run's next assignment sets it anew.
+func (s *Service) ReleaseRunPin(ctx context.Context, r *limpetv1.ReleaseRunPinRequest) (*limpetv1.ReleaseRunPinResponse, error) {
+	tenant, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(r.GetReason()) == "" {
+		return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: "reason", Want: "must say why", Hint: "a released pin may cost the run its state"}
+	}
+	run, err := findRun(s.view(), tenant, r.GetRunId())
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_ReleasePin{ReleasePin: &limpetv1.ReleasePin{
+		TenantId: string(tenant), RunId: string(run.ID), Reason: r.GetReason(),
+	}}})
+	if err != nil {
+		return nil, err
+	}
+	return &limpetv1.ReleaseRunPinResponse{RunId: string(run.ID)}, nil
+}
+
+// findRun looks a run up by id or by a unique prefix of it.
+func findRun(v fsm.View, tenant fsm.TenantID, id string) (*fsm.Run, error) {
+	if r, ok := v.Run(fsm.RunID(id)); ok && r.Tenant == tenant {
+		return r, nil
+	}
+	var found *fsm.Run
+	for r := range v.Runs(true) {
+		if id != "" && r.Tenant == tenant && strings.HasPrefix(string(r.ID), id) {
+			if found != nil {
+				return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: "id", Got: id, Want: "is the beginning of several run ids", Hint: "give more of it"}
+			}
+			found = r
+		}
+	}
+	if found == nil {
+		return nil, unknown("id", id, "no such run", "see `limpet run list`")
+	}
+	return found, nil
+}
+
+// findWorker looks a worker up by id, unique prefix of it, or name.
+func findWorker(v fsm.View, tenant fsm.TenantID, id string) (*fsm.Worker, error) {
+	if w, ok := v.Worker(fsm.WorkerID(id)); ok && w.Tenant == tenant {
+		return w, nil
+	}
+	var found []*fsm.Worker
+	for w := range v.Workers() {
+		if id != "" && w.Tenant == tenant && w.Lease.State != fsm.LeaseLost && (w.Name == id || strings.HasPrefix(string(w.ID), id)) {
+			found = append(found, w)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, unknown("worker", id, "no such worker", "see `limpet worker list`")
+	}
+	return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: "worker", Got: id, Want: "means several workers", Hint: "give the id"}
+}
+
+func unknown(field, got, want, hint string) error {
+	return &fsm.Refusal{Code: fsm.CodeNotFound, Field: field, Got: got, Want: want, Hint: hint}
+}
+
+func conflict(field, got string, err error) error {
+	var no *fsm.Refusal
+	if errors.As(err, &no) {
+		return no
+	}
+	return &fsm.Refusal{Code: fsm.CodeConflict, Field: field, Got: got, Want: err.Error()}
+}
+
+// jsonObject checks that the text is a JSON object; empty text is an empty one.
+func jsonObject(field, text string) ([]byte, error) {
+	if strings.TrimSpace(text) == "" {
+		return []byte(`{}`), nil
+	}
+	var o map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: field, Got: text, Want: "must be a JSON object", Hint: err.Error()}
+	}
+	return []byte(text), nil
+}

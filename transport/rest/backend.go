@@ -1,0 +1,38 @@
+package rest
+
+import (
+	"context"
+
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+// propose hands a command to the cluster and waits for what became of it. A
+// refusal comes back as the error.
+func (s *server) propose(ctx context.Context, what string, cmd fsm.Command) (fsm.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, hold)
+	defer cancel()
+	res, err := s.Backend.Propose(ctx, cmd)
+	if err != nil {
+		return res, unavailable("%s: the cluster did not confirm it in time, it may still happen: %v", what, err)
+	}
+	if res.Refusal != nil {
+		return res, res.Refusal
+	}
+	return res, nil
+}
+
+// find looks something up. That it does not exist is said only when the view
+// is known to be current: it may have been made at another node just now.
+func find[T any](ctx context.Context, s *server, look func(fsm.View) (T, bool)) (T, bool, error) {
+	if v, ok := look(s.Backend.View()); ok {
+		return v, true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readHold)
+	defer cancel()
+	if err := s.Backend.Barrier(ctx); err != nil {
+		var none T
+		return none, false, unavailable("this node cannot tell whether its state is current: %v", err)
+	}
+	v, ok := look(s.Backend.View())
+	return v, ok, nil
+}
