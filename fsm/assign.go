@@ -2,6 +2,15 @@ package fsm
 
 import limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 
+// NewAssign makes the command that gives a task run, at its present attempt, to
+// a worker, at its present epoch. Reason is the scheduler's code; move asks for
+// the run's pin to move there.
+func NewAssign(t *TaskRun, w *Worker, reason string, move bool) Command {
+	return &limpetv1.Command{Kind: &limpetv1.Command_Assign{Assign: &limpetv1.Assign{
+		TaskRunId: string(t.ID), WorkerId: string(w.ID), Attempt: t.Attempt, Epoch: w.Lease.Epoch, Reason: reason, MovePin: move,
+	}}}
+}
+
 // assign gives a queued task run to a worker, if all still holds that the
 // scheduler saw. It is the only place where a pin is set by an assignment.
 func (m *Machine) assign(c *limpetv1.Assign) (Result, *Refusal) {

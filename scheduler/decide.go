@@ -3,7 +3,6 @@ package scheduler
 import (
 	"container/heap"
 
-	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
 )
 
@@ -53,10 +52,7 @@ func (d *decider) full() bool { return len(d.out) >= MaxAssignments }
 
 // assign tries one assignment on the fork and keeps it if it holds there.
 func (d *decider) assign(t *fsm.TaskRun, w *fsm.Worker, reason string) bool {
-	cmd := &limpetv1.Command{Kind: &limpetv1.Command_Assign{Assign: &limpetv1.Assign{
-		TaskRunId: string(t.ID), WorkerId: string(w.ID), Attempt: t.Attempt, Epoch: w.Lease.Epoch,
-		Reason: reason, MovePin: reason == ReasonPinMoved,
-	}}}
+	cmd := fsm.NewAssign(t, w, reason, reason == ReasonPinMoved)
 	res := d.m.ApplyCommands([]fsm.Command{cmd}).Results[0]
 	if res.Refusal != nil {
 		return false

@@ -128,7 +128,7 @@ func (s *server) decode(r *http.Request, into any) error {
 		if field == "" {
 			field = "body"
 		}
-		return invalid(field, wrong.Value, fmt.Sprintf("must be of JSON type %s", jsonType(wrong.Type.Kind().String())), "")
+		return invalid(field, wrong.Value, "must be of JSON type "+jsonType(wrong.Type.Kind().String()), "")
 	}
 	if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return invalid("body", string(body), fmt.Sprintf("must be valid JSON: %v at byte %d", wrong, wrong.Offset), "")

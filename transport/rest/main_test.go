@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/limpet-dev/limpet/api/compat"
 	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
@@ -36,10 +37,26 @@ func newBed(tb testing.TB) *bed {
 func newBedAt(tb testing.TB, i int, ready func() (bool, string)) *bed {
 	tb.Helper()
 	cluster := transporttest.New(tb, transporttest.Config{Nodes: 2})
+	for _, n := range cluster.Nodes {
+		awaitServer(tb, n)
+	}
 	node := cluster.Nodes[i]
 	return &bed{tb: tb, cluster: cluster, node: node, token: node.Token(tb, auth.RoleSDK), handler: rest.New(rest.Config{
 		Backend: node, Verifier: node.Verifier, Counters: node.Counters, Ready: ready, Version: "v1.2.3",
 	})}
+}
+
+// awaitServer waits until a node's gRPC server runs: it must not be stopped
+// before it has started.
+func awaitServer(tb testing.TB, n *transporttest.Node) {
+	tb.Helper()
+	conn, ctx := n.Dial(tb, ""), transporttest.Context(tb)
+	conn.Connect()
+	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
+		if !conn.WaitForStateChange(ctx, state) {
+			tb.Fatalf("the server of node %s does not start: the connection is %s", n.Name(), state)
+		}
+	}
 }
 
 // do makes a request with the bed's token.
@@ -82,10 +99,16 @@ func wantFail(tb testing.TB, w *httptest.ResponseRecorder, status int, part stri
 	}
 }
 
-func oneTask(name string) *compatv1.CreateWorkflowVersionRequest {
+// oneTask is the workflow w of one task with the action w:w.
+func oneTask() *compatv1.CreateWorkflowVersionRequest {
 	return &compatv1.CreateWorkflowVersionRequest{
-		Name: name, Tasks: []*compatv1.CreateTaskOpts{{ReadableId: name, Action: name + ":" + name, Timeout: "60s"}},
+		Name: "w", Tasks: []*compatv1.CreateTaskOpts{{ReadableId: "w", Action: "w:w", Timeout: "60s"}},
 	}
+}
+
+// trigger asks for a run of it.
+func trigger() *compatv1.TriggerWorkflowRequest {
+	return &compatv1.TriggerWorkflowRequest{Name: "w", Input: "{}"}
 }
 
 func worker(name string, actions ...string) *compat.WorkerRegisterRequest {

@@ -226,9 +226,9 @@ func TestMetricsAreThereFromTheStart(t *testing.T) {
 func TestMetricsFollowWhatHappens(t *testing.T) {
 	b := newBed(t)
 	client := b.node.Client(t)
-	client.Put(t, oneTask("w"))
+	client.Put(t, oneTask())
 	stream := client.Listen(t, client.Register(t, worker("w", "w:w")))
-	client.Trigger(t, trigger("w"))
+	client.Trigger(t, trigger())
 	stream.Next(t)
 	client.Register(t, worker("quiet"))
 	wantFail(t, b.do(http.MethodGet, "/api/v1/workers/"+uuid.NewString(), ""), http.StatusNotFound, "no such worker")

@@ -10,14 +10,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/limpet-dev/limpet/api/compat"
-	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
 )
-
-func trigger(name string) *compatv1.TriggerWorkflowRequest {
-	return &compatv1.TriggerWorkflowRequest{Name: name, Input: "{}"}
-}
 
 type meta struct{ ID, CreatedAt, UpdatedAt string }
 
@@ -37,12 +32,12 @@ type workerSeen struct {
 func TestWorkersAreDescribed(t *testing.T) {
 	b := newBed(t)
 	client := b.node.Client(t)
-	client.Put(t, oneTask("w"))
+	client.Put(t, oneTask())
 	r := worker("first", "w:w")
 	r.Labels = map[string]*compat.WorkerLabels{"model": {StrValue: new("small")}, "memory": {IntValue: new(int32(64))}}
 	id := client.Register(t, r)
 	stream := client.Listen(t, id)
-	run := client.Trigger(t, trigger("w"))
+	run := client.Trigger(t, trigger())
 	stream.Next(t)
 	client.Register(t, worker("second"))
 
@@ -148,7 +143,7 @@ func TestRequestsThatAreWrongSayWhere(t *testing.T) {
 func TestTheStatusOfARunFollowsIt(t *testing.T) {
 	b := newBed(t)
 	client := b.node.Client(t)
-	client.Put(t, oneTask("w"))
+	client.Put(t, oneTask())
 	want := func(run fsm.RunID, status string) {
 		t.Helper()
 		var got string
@@ -157,7 +152,7 @@ func TestTheStatusOfARunFollowsIt(t *testing.T) {
 			t.Errorf("the run is %s, want %s", got, status)
 		}
 	}
-	good := client.Trigger(t, trigger("w"))
+	good := client.Trigger(t, trigger())
 	want(good, "QUEUED")
 	stream := client.Listen(t, client.Register(t, worker("w", "w:w")))
 	order := stream.Next(t)
@@ -165,7 +160,7 @@ func TestTheStatusOfARunFollowsIt(t *testing.T) {
 	want(good, "RUNNING")
 	stream.Completed(t, order, `{"ok":true}`)
 	want(good, "COMPLETED")
-	bad := client.Trigger(t, trigger("w"))
+	bad := client.Trigger(t, trigger())
 	stream.Failed(t, stream.Next(t), "broken")
 	want(bad, "FAILED")
 }
@@ -173,8 +168,8 @@ func TestTheStatusOfARunFollowsIt(t *testing.T) {
 func TestRunsAreCancelled(t *testing.T) {
 	b := newBed(t)
 	client := b.node.Client(t)
-	client.Put(t, oneTask("w"))
-	first, second := client.Trigger(t, trigger("w")), client.Trigger(t, trigger("w"))
+	client.Put(t, oneTask())
+	first, second := client.Trigger(t, trigger()), client.Trigger(t, trigger())
 	path := "/api/v1/stable/tenants/" + string(b.cluster.Tenant) + "/tasks/cancel"
 	body := fmt.Sprintf(`{"externalIds":[%q,%q]}`, first, strings.ToUpper(string(second)))
 	var got struct{ IDs []string }

@@ -24,7 +24,9 @@ class Config:
     directory: Path
     runs: int  # of each strategy
     sleep_seconds: float
-    window: int  # unfinished runs at a time
+    # Unfinished runs at a time. With twice as many slots on every worker no run ever
+    # finds its worker full, so a SOFT run has no reason to move.
+    window: int
 
 
 @dataclass

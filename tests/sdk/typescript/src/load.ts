@@ -18,7 +18,10 @@ export type LoadOptions = {
   /** Runs of each strategy. */
   runs: number;
   sleepMs: number;
-  /** Unfinished runs at a time; all at once if not below the number of runs. */
+  /**
+   * Unfinished runs at a time. With twice as many slots on every worker no run
+   * ever finds its worker full, so a SOFT run has no reason to move.
+   */
   window: number;
   /** For all of them; what is not finished by then counts as failed. */
   timeoutMs: number;

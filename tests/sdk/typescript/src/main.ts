@@ -21,8 +21,8 @@ const { values, positionals } = parseArgs({
     binary: { type: 'string', default: '../../../bin/limpet' },
     dir: { type: 'string', default: '../../../.cache/sdk/typescript' },
     runs: { type: 'string', default: '200' },
-    sleep: { type: 'string', default: '300' },
-    window: { type: 'string', default: '60' },
+    sleep: { type: 'string', default: '200' },
+    window: { type: 'string', default: '24' },
   },
 });
 

@@ -4,7 +4,7 @@ import { check, type Expectations, type Findings, longestSilence } from './check
 import { readEvidence } from './evidence.js';
 import { runLoad } from './load.js';
 import { type Config, followers, type Report, type Seats, spread, type Stage, withStage } from './stage.js';
-import { message } from './wait.js';
+import { message, sleep } from './wait.js';
 
 type Blow = { node: number; at: number };
 
@@ -15,6 +15,8 @@ type Storm = {
   expect?: Expectations;
   /** All runs at once, far more than there are slots. */
   burst?: boolean;
+  /** Wait before the load until the workers' streams are so old. */
+  streamAgeMs?: number;
 };
 
 const slotsPerWorker = 50;
@@ -36,6 +38,8 @@ export const storms: Record<string, Storm> = {
       const [first, second] = followers(leader) as [number, number];
       return { workers: [first, first, first], client: second };
     },
+    // The SDK itself waits 5 s before it opens a stream again that broke earlier.
+    streamAgeMs: 20_500,
     strike: async (cluster) => {
       const leader = await cluster.leader();
       const node = await busiest(cluster, followers(leader));
@@ -56,6 +60,7 @@ async function play(stage: Stage, of: Storm, config: Config): Promise<Report> {
   const faults: string[] = [];
   let struck: Promise<Blow | undefined> = Promise.resolve(undefined);
   const strikeAt = of.strike === undefined ? Infinity : Math.ceil(total / 4);
+  await sleep(of.streamAgeMs ?? 0);
   const started = Date.now();
   const outcomes = await runLoad(workflows, {
     runs: config.runs,
