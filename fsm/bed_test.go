@@ -30,8 +30,9 @@ type bed struct {
 	entries []*fsm.Entry
 }
 
-func newBed(t testing.TB) *bed {
-	b := &bed{t: t, m: fsm.NewMachine(), names: map[string]string{}}
+func newBed(tb testing.TB) *bed {
+	tb.Helper()
+	b := &bed{t: tb, m: fsm.NewMachine(), names: map[string]string{}}
 	b.do(&limpetv1.Command{Kind: &limpetv1.Command_Bootstrap{Bootstrap: &limpetv1.Bootstrap{
 		TenantId: testTenant, TenantName: "default", ClusterId: "c1", KeyId: "k1", Key: []byte{1},
 	}}})
@@ -249,20 +250,20 @@ func reportCommand(verb, task string, attempt int32, text string) fsm.Command {
 	}
 }
 
-func atoi(t testing.TB, s string) int {
-	t.Helper()
+func atoi(tb testing.TB, s string) int {
+	tb.Helper()
 	var n int
 	if _, err := fmt.Sscanf(s, "%d", &n); err != nil {
-		t.Fatalf("not a number: %q", s)
+		tb.Fatalf("not a number: %q", s)
 	}
 	return n
 }
 
-func dur(t testing.TB, s string) time.Duration {
-	t.Helper()
+func dur(tb testing.TB, s string) time.Duration {
+	tb.Helper()
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }

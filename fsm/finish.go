@@ -132,10 +132,10 @@ func (m *Machine) verdict(r *Run) Status {
 	out := Completed
 	for _, id := range r.Tasks {
 		t, _ := m.st.tasks.Get(id)
-		switch {
-		case t.Status == Failed:
+		if t.Status == Failed {
 			return Failed
-		case t.Status == Cancelled:
+		}
+		if t.Status == Cancelled {
 			out = Cancelled
 		}
 	}

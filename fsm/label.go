@@ -58,14 +58,9 @@ func (w *LabelWish) compare(have *Label) bool {
 		return w.Comparator == limpetv1.Comparator_COMPARATOR_NOT_EQUAL
 	}
 	if !have.IsNumber {
-		switch w.Comparator {
-		case limpetv1.Comparator_COMPARATOR_EQUAL:
-			return have.Text == w.Label.Text
-		case limpetv1.Comparator_COMPARATOR_NOT_EQUAL:
-			return have.Text != w.Label.Text
-		default:
-			return false
-		}
+		equal := have.Text == w.Label.Text
+		return w.Comparator == limpetv1.Comparator_COMPARATOR_EQUAL && equal ||
+			w.Comparator == limpetv1.Comparator_COMPARATOR_NOT_EQUAL && !equal
 	}
 	a, b := have.Number, w.Label.Number
 	switch w.Comparator {

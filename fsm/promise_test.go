@@ -38,6 +38,7 @@ func TestPromises(t *testing.T) {
 }
 
 func playFile(t *testing.T, file string) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +145,7 @@ func (p *player) playWorkflow(args []string) {
 		if hasParents {
 			t.parents = strings.Split(parents, ",")
 		}
-		for _, o := range strings.Split(opts, ";") {
+		for o := range strings.SplitSeq(opts, ";") {
 			k, v, _ := strings.Cut(o, "=")
 			t.opts[k] = v
 			if v == "" {

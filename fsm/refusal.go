@@ -35,6 +35,8 @@ func (c Code) String() string {
 }
 
 // Refusal is the state machine's "no", as data. It implements error.
+//
+//nolint:errname // the house's word for it; see docs/architecture.md
 type Refusal struct {
 	// Code says what kind of no it is.
 	Code Code

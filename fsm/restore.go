@@ -3,6 +3,7 @@ package fsm
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -18,7 +19,7 @@ func ReadSnapshot(r io.Reader) (*Machine, error) {
 			return nil, fmt.Errorf("read snapshot, record %d: %w", count, err)
 		}
 		if count == 0 && kind != kindHeader {
-			return nil, fmt.Errorf("read snapshot: it does not begin with a header; this is not a snapshot")
+			return nil, errors.New("read snapshot: it does not begin with a header; this is not a snapshot")
 		}
 		if kind == kindFooter {
 			return finishRestore(s, body, count)
@@ -128,7 +129,8 @@ func (s *State) rebuild() {
 		return true
 	})
 	s.versions.Scan(func(_ VersionID, v *Version) bool {
-		v.parse()
+		// It was parsed without a refusal before it was stored.
+		_ = v.parse()
 		return true
 	})
 	s.requests.Scan(func(id string, r *request) bool {

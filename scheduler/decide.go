@@ -91,9 +91,14 @@ func (d *decider) placeWaiting() {
 // classQueue is a heap of the heads of classes.
 type classQueue []fsm.QueueHead
 
-func (q classQueue) Len() int           { return len(q) }
-func (q classQueue) Less(i, j int) bool { return q[i].Before(q[j]) }
-func (q classQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+// Len is for container/heap.
+func (q *classQueue) Len() int { return len(*q) }
+
+// Less is for container/heap.
+func (q *classQueue) Less(i, j int) bool { return (*q)[i].Before((*q)[j]) }
+
+// Swap is for container/heap.
+func (q *classQueue) Swap(i, j int) { (*q)[i], (*q)[j] = (*q)[j], (*q)[i] }
 
 // Push adds a head; for container/heap only.
 func (q *classQueue) Push(x any) {

@@ -18,8 +18,8 @@ storm_py=$PWD/tests/sdk/python
 example_ts=$PWD/examples/typescript
 example_py=$PWD/examples/python
 
-storms_ts=(calm burst leader-kill follower-kill hard-timeout restart-all)
-storms_py=(calm leader-kill follower-kill hard-timeout)
+storms_ts=(calm burst leader-kill follower-kill restart-all children hard-timeout)
+storms_py=(calm leader-kill follower-kill children hard-timeout)
 step_seconds=150
 
 parts=("$@")

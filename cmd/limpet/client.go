@@ -61,7 +61,7 @@ func (c *client) target() ([]string, error) {
 		text = "127.0.0.1:7077"
 	}
 	var out []string
-	for _, a := range strings.Split(strings.TrimPrefix(text, "ipv4:"), ",") {
+	for a := range strings.SplitSeq(strings.TrimPrefix(text, "ipv4:"), ",") {
 		a = strings.TrimSpace(a)
 		if !strings.Contains(a, ":") {
 			return nil, &exitError{exitUsage, fmt.Errorf("--addr is %q: must be host:port, or several with commas", text)}

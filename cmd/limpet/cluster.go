@@ -12,14 +12,22 @@ import (
 func newCluster(c *client) *cobra.Command {
 	cmd := &cobra.Command{Use: "cluster", Short: "Look at the nodes and change the membership"}
 	cmd.AddCommand(
-		&cobra.Command{Use: "status", Short: "Show every node, its place in the log and the hash of its state", Args: cobra.NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error { return c.clusterStatus(cmd.Context()) }},
-		&cobra.Command{Use: "remove NODE", Short: "Take a dead node out of the Raft configuration", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.removeNode(cmd.Context(), args[0]) }},
-		&cobra.Command{Use: "leave", Short: "Tell the node at --addr to leave the cluster for good", Args: cobra.NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error { return c.leave(cmd.Context()) }},
-		&cobra.Command{Use: "transfer-leader", Short: "Hand leadership to another node", Args: cobra.NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error { return c.transfer(cmd.Context()) }},
+		&cobra.Command{
+			Use: "status", Short: "Show every node, its place in the log and the hash of its state", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.clusterStatus(cmd.Context()) },
+		},
+		&cobra.Command{
+			Use: "remove NODE", Short: "Take a dead node out of the Raft configuration", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.removeNode(cmd.Context(), args[0]) },
+		},
+		&cobra.Command{
+			Use: "leave", Short: "Tell the node at --addr to leave the cluster for good", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.leave(cmd.Context()) },
+		},
+		&cobra.Command{
+			Use: "transfer-leader", Short: "Hand leadership to another node", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.transfer(cmd.Context()) },
+		},
 	)
 	return cmd
 }

@@ -59,7 +59,8 @@ func (d *devCluster) spawn(n int, bound bool) (*exec.Cmd, error) {
 		return nil, fmt.Errorf("start %s: %w", d.name(n), err)
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(self, d.args(n)...)
+	// No context: the node is stopped by signals, and may outlive this command.
+	cmd := exec.CommandContext(context.Background(), self, d.args(n)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = childAttributes(bound)
 	if err := cmd.Start(); err != nil {
@@ -162,7 +163,7 @@ func (d *devCluster) findPorts(fixed bool) error {
 func (d *devCluster) takenPort() string {
 	for n := range d.Nodes {
 		for _, p := range []int{0, peerPort, gossipPort, httpPort} {
-			l, err := net.Listen("tcp", d.addr(n, p))
+			l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", d.addr(n, p))
 			if err != nil {
 				return d.addr(n, p)
 			}

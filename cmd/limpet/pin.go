@@ -12,12 +12,15 @@ import (
 func newPin(c *client) *cobra.Command {
 	cmd := &cobra.Command{Use: "pin", Short: "List and release pins: which run belongs to which worker"}
 	req := &limpetv1.ListPinsRequest{}
-	ls := &cobra.Command{Use: "list", Short: "List the pins of live runs, and why their tasks wait", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.listPins(cmd.Context(), req) }}
+	ls := &cobra.Command{
+		Use: "list", Short: "List the pins of live runs, and why their tasks wait", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.listPins(cmd.Context(), req) },
+	}
 	ls.Flags().StringVar(&req.Worker, "worker", "", "only pins to this worker: id, beginning of it, or name")
 	ls.Flags().Int32Var(&req.Limit, "limit", 100, "at most so many")
 	rel := &limpetv1.ReleaseRunPinRequest{}
-	release := &cobra.Command{Use: "release RUN", Short: "Clear the pin of a run; its next task pins it anew", Args: cobra.ExactArgs(1),
+	release := &cobra.Command{
+		Use: "release RUN", Short: "Clear the pin of a run; its next task pins it anew", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rel.RunId = args[0]
 			return c.do(cmd.Context(), c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
@@ -27,7 +30,8 @@ func newPin(c *client) *cobra.Command {
 				}
 				return c.said(map[string]any{"released": res.GetRunId()}, "released the pin of run %s", res.GetRunId())
 			})
-		}}
+		},
+	}
 	release.Flags().StringVar(&rel.Reason, "reason", "", "why; required, as the run may lose its state")
 	cmd.AddCommand(ls, release)
 	return cmd

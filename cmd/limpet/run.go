@@ -12,19 +12,23 @@ import (
 func newRun(c *client) *cobra.Command {
 	cmd := &cobra.Command{Use: "run", Short: "List, look at, start and cancel runs"}
 	list := &limpetv1.ListRunsRequest{}
-	ls := &cobra.Command{Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.listRuns(cmd.Context(), list) }}
+	ls := &cobra.Command{
+		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.listRuns(cmd.Context(), list) },
+	}
 	ls.Flags().StringVar(&list.Status, "status", "", "only runs in this state: queued, running, completed, failed, cancelled")
 	ls.Flags().StringVar(&list.Workflow, "workflow", "", "only runs of this workflow")
 	ls.Flags().Int32Var(&list.Limit, "limit", 50, "at most so many")
 
 	req := &limpetv1.TriggerRunRequest{}
 	var wait bool
-	trigger := &cobra.Command{Use: "trigger WORKFLOW", Short: "Start a run", Args: cobra.ExactArgs(1),
+	trigger := &cobra.Command{
+		Use: "trigger WORKFLOW", Short: "Start a run", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Workflow = args[0]
 			return c.triggerRun(cmd.Context(), req, wait)
-		}}
+		},
+	}
 	trigger.Flags().StringVar(&req.Input, "input", "{}", "input, a JSON object")
 	trigger.Flags().StringVar(&req.Metadata, "metadata", "", "metadata, a JSON object")
 	trigger.Flags().Int32Var(&req.Priority, "priority", 0, "1 low, 2 medium, 3 high; 0 for the workflow's own")
@@ -32,10 +36,14 @@ func newRun(c *client) *cobra.Command {
 	trigger.Flags().BoolVar(&wait, "wait", false, "wait for the end; exit 7 if the run failed, 8 if it was cancelled")
 
 	cmd.AddCommand(ls, trigger,
-		&cobra.Command{Use: "get RUN", Short: "Show a run: its pin, and each task with its worker and why it waits", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.getRun(cmd.Context(), args[0]) }},
-		&cobra.Command{Use: "cancel RUN", Short: "Cancel what is not final of a run", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.cancelRun(cmd.Context(), args[0]) }},
+		&cobra.Command{
+			Use: "get RUN", Short: "Show a run: its pin, and each task with its worker and why it waits", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.getRun(cmd.Context(), args[0]) },
+		},
+		&cobra.Command{
+			Use: "cancel RUN", Short: "Cancel what is not final of a run", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.cancelRun(cmd.Context(), args[0]) },
+		},
 	)
 	return cmd
 }

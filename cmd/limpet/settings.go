@@ -167,8 +167,10 @@ func (s *settings) check() error {
 		name, listen string
 		advertise    *string
 	}{
-		{"grpc", s.GRPC, &s.AdvertiseGRPC}, {"peer", s.Peer, &s.AdvertisePeer},
-		{"gossip", s.Gossip, &s.AdvertiseGossip}, {"http", s.HTTP, &s.AdvertiseHTTP},
+		{"grpc", s.GRPC, &s.AdvertiseGRPC},
+		{"peer", s.Peer, &s.AdvertisePeer},
+		{"gossip", s.Gossip, &s.AdvertiseGossip},
+		{"http", s.HTTP, &s.AdvertiseHTTP},
 	} {
 		host, port, err := net.SplitHostPort(a.listen)
 		if err != nil {

@@ -17,7 +17,8 @@ func newToken(c *client) *cobra.Command {
 	cmd := &cobra.Command{Use: "token", Short: "Make tokens for SDKs and operators"}
 	req := &limpetv1.CreateTokenRequest{}
 	var ttl time.Duration
-	create := &cobra.Command{Use: "create", Short: "Sign a new token", Args: cobra.NoArgs,
+	create := &cobra.Command{
+		Use: "create", Short: "Sign a new token", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			req.TtlSeconds = int64(ttl / time.Second)
 			return c.do(cmd.Context(), c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
@@ -27,7 +28,8 @@ func newToken(c *client) *cobra.Command {
 				}
 				return c.said(map[string]any{"token": res.GetToken()}, "%s", res.GetToken())
 			})
-		}}
+		},
+	}
 	create.Flags().StringVar(&req.Role, "role", "sdk", "sdk: workers and clients; admin: this command line too")
 	create.Flags().DurationVar(&ttl, "ttl", 365*24*time.Hour, "life of the token")
 	create.Flags().StringVar(&req.GrpcAddress, "address", "", "gRPC address put into the token; the Go SDK needs a DNS name, others take ipv4:a:p,b:p")
@@ -36,7 +38,8 @@ func newToken(c *client) *cobra.Command {
 }
 
 func newKeygen(io stdio) *cobra.Command {
-	return &cobra.Command{Use: "keygen", Short: "Make a cluster key: the shared secret of the nodes", Args: cobra.NoArgs,
+	return &cobra.Command{
+		Use: "keygen", Short: "Make a cluster key: the shared secret of the nodes", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			key, err := newClusterKey()
 			if err != nil {
@@ -44,7 +47,8 @@ func newKeygen(io stdio) *cobra.Command {
 			}
 			_, err = fmt.Fprintln(io.out, key)
 			return err
-		}}
+		},
+	}
 }
 
 func newClusterKey() (string, error) {
@@ -60,7 +64,8 @@ func newConfig(io stdio) *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "Check a node's settings"}
 	s := defaultSettings()
 	var file string
-	validate := &cobra.Command{Use: "validate", Short: "Read settings as `limpet server` would, and say what is wrong", Args: cobra.NoArgs,
+	validate := &cobra.Command{
+		Use: "validate", Short: "Read settings as `limpet server` would, and say what is wrong", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.load(cmd.Flags(), file, os.LookupEnv); err != nil {
 				return &exitError{exitUsage, err}
@@ -73,7 +78,8 @@ func newConfig(io stdio) *cobra.Command {
 			}
 			_, err := fmt.Fprintln(io.out, "the settings are good")
 			return err
-		}}
+		},
+	}
 	validate.Flags().StringVar(&file, "config", "", "YAML file of settings")
 	s.bind(validate.Flags())
 	cmd.AddCommand(validate)

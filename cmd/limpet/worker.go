@@ -13,7 +13,8 @@ import (
 func newWorker(c *client) *cobra.Command {
 	cmd := &cobra.Command{Use: "worker", Short: "List, pause, drain and resume workers"}
 	mode := func(use, short, done string, m limpetv1.WorkerMode) *cobra.Command {
-		return &cobra.Command{Use: use + " WORKER", Short: short, Args: cobra.ExactArgs(1),
+		return &cobra.Command{
+			Use: use + " WORKER", Short: short, Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return c.do(cmd.Context(), c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
 					res, err := a.SetMode(ctx, &limpetv1.SetModeRequest{Worker: args[0], Mode: m})
@@ -22,11 +23,14 @@ func newWorker(c *client) *cobra.Command {
 					}
 					return c.said(map[string]any{"worker_id": res.GetWorkerId(), "mode": done}, "worker %s is %s", res.GetWorkerId(), done)
 				})
-			}}
+			},
+		}
 	}
 	cmd.AddCommand(
-		&cobra.Command{Use: "list", Short: "List workers: lease, node, slots, pins", Args: cobra.NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error { return c.listWorkers(cmd.Context()) }},
+		&cobra.Command{
+			Use: "list", Short: "List workers: lease, node, slots, pins", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.listWorkers(cmd.Context()) },
+		},
 		mode("pause", "Give the worker nothing new; its pins stay", "paused", limpetv1.WorkerMode_WORKER_MODE_PAUSED),
 		mode("drain", "Give the worker only what is pinned HARD to it; SOFT pins move", "draining", limpetv1.WorkerMode_WORKER_MODE_DRAINING),
 		mode("resume", "Make a paused or draining worker active again", "active", limpetv1.WorkerMode_WORKER_MODE_ACTIVE),

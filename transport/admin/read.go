@@ -247,8 +247,7 @@ func unknown(field, got, want, hint string) error {
 }
 
 func conflict(field, got string, err error) error {
-	var no *fsm.Refusal
-	if errors.As(err, &no) {
+	if no, ok := errors.AsType[*fsm.Refusal](err); ok {
 		return no
 	}
 	return &fsm.Refusal{Code: fsm.CodeConflict, Field: field, Got: got, Want: err.Error()}

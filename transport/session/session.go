@@ -48,6 +48,8 @@ type session struct {
 	// doubtful are attempts that were assigned before this session: an earlier
 	// one may have delivered them. Nil once they have waited long enough.
 	doubtful map[fsm.TaskRunID]int32
+	// doubtFor is how long they are to wait from the attach on.
+	doubtFor time.Duration
 }
 
 // sent is an attempt that the worker has been told to start.
@@ -65,7 +67,7 @@ func (h *Hub) Serve(ctx context.Context, st Stream) error {
 		return err
 	}
 	h.cfg.Backend.Vouch(st.Worker)
-	s.doubtful = assigned(h.cfg.Backend.View(), st.Worker)
+	s.doubt(h.cfg.Backend.View(), h.cfg.RedeliverAfter)
 	if err = s.attach(ctx); err == nil {
 		if st.Opened != nil {
 			st.Opened()
@@ -76,6 +78,16 @@ func (h *Hub) Serve(ctx context.Context, st Stream) error {
 	h.cfg.Logger.Debug("session ended", "worker", st.Worker, "session", s.id, "reason", err)
 	h.leave(ctx, s, reasonOf(ctx, err))
 	return err
+}
+
+// doubt notes what an earlier stream may have delivered, and how long the
+// worker still has to say that it has started. It has been able to do so through
+// another node from the moment that the earlier stream broke.
+func (s *session) doubt(view fsm.View, wait time.Duration) {
+	s.doubtful, s.doubtFor = assigned(view, s.stream.Worker), wait
+	if w, ok := view.Worker(s.stream.Worker); ok && w.Lease.State == fsm.LeaseSuspect {
+		s.doubtFor = max(0, wait-view.Now().Sub(w.Lease.Since))
+	}
 }
 
 // assigned gives the attempts that a worker was given and has not started.
@@ -130,7 +142,7 @@ func (s *session) run(ctx context.Context, gate *Gate) error {
 		defer ticker.Stop()
 		tick = ticker.C
 	}
-	redeliver := time.NewTimer(s.hub.cfg.RedeliverAfter)
+	redeliver := time.NewTimer(s.doubtFor)
 	defer redeliver.Stop()
 	s.notify()
 	for {

@@ -126,9 +126,9 @@ class Cluster:
 
         return until(what, timeout, ask, 0.2)
 
-    def worker_names(self) -> set[str]:
-        rows = self.ask("worker", "list")
-        return {row["name"] for row in (rows if isinstance(rows, list) else rows["workers"])}
+    def live_workers(self) -> set[str]:
+        """Names of the workers whose assignment stream is open."""
+        return {worker["name"] for worker in self.ask("worker", "list") if worker["lease"] == "live"}
 
     def stop(self) -> None:
         for starter in self._starters:

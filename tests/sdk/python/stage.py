@@ -58,15 +58,15 @@ class Stage:
             self.stop()
             raise
 
-    def start_worker(self, name: str, slots: int, node: int) -> None:
-        command = (sys.executable, str(HERE / "worker.py"), name, str(slots), str(self._evidence))
+    def start_worker(self, name: str, slots: int, node: int, *workflows: str) -> None:
+        command = (sys.executable, str(HERE / "worker.py"), name, str(slots), str(self._evidence), *workflows)
         self._workers[name] = start(self._dir / f"{name}.log", self.cluster.env(node), *command)
 
     def workers_ready(self) -> None:
         def ask() -> bool:
             if self.lost():
                 raise RuntimeError(f"{self.lost()} ended, see the logs in {self._dir}")
-            return self._workers.keys() <= self.cluster.worker_names()
+            return self._workers.keys() <= self.cluster.live_workers()
 
         until(f"workers {', '.join(self._workers)} to register", 40, ask)
 

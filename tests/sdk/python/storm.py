@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from check import Outcome, check, longest_silence
+from children import children
 from processes import install_exit_handlers
 from stage import Config, Report, Stage, all_at_one_follower, one_at_each
 from stranded import hard_timeout
@@ -95,6 +96,7 @@ MODES: dict[str, Callable[[Config], Report]] = {
     "calm": lambda config: storm(config, one_at_each, None),
     "leader-kill": lambda config: storm(config, one_at_each, lambda stage: stage.cluster.leader()),
     "follower-kill": lambda config: storm(config, all_at_one_follower, follower_of_workers),
+    "children": children,
     "hard-timeout": hard_timeout,
 }
 

@@ -2,7 +2,6 @@
 that says so. Another worker that could do the work must not get it."""
 
 import asyncio
-import json
 import re
 import time
 
@@ -33,10 +32,8 @@ async def _play(stage: Stage, report: Report) -> None:
     async def rejection() -> str:
         try:
             await asyncio.wait_for(ref.aio_result(), RESULT_TIMEOUT)
-        except BaseExceptionGroup as group:
-            return "; ".join([str(group), *(str(err) for err in group.exceptions)])
         except Exception as err:
-            return str(err)
+            return " ".join(str(err).split())
         return ""
 
     rejected = asyncio.create_task(rejection())
@@ -79,11 +76,9 @@ def _strand(stage: Stage, run: str, report: Report) -> tuple[str, float]:
     stage.workers_ready()
 
     def why() -> str | None:
-        rows = stage.cluster.ask("pin", "list")
-        for row in rows if isinstance(rows, list) else rows["pins"]:
-            if row.get("run") == run:
-                text = json.dumps(row.get("why", ""))
-                return text if re.search("lost|lease", text, re.IGNORECASE) else None
+        for pin in stage.cluster.ask("pin", "list"):
+            if pin["run_id"] == run and pin["why_code"] == "PIN_WORKER_LOST":
+                return f"{pin['why_code']}: {pin['why']}"
         return None
 
     try:

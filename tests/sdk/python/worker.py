@@ -1,19 +1,25 @@
-"""A storm worker: worker.py NAME SLOTS EVIDENCE-DIR"""
+"""A storm worker: worker.py NAME SLOTS EVIDENCE-DIR [WORKFLOW ...]
+
+It registers the named workflows, or all but `absent`.
+"""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from hatchet_sdk import Hatchet
+from hatchet_sdk.runnables.workflow import BaseWorkflow
 
 from evidence import Recorder
 from workflows import declare
 
 
 def main() -> None:
-    name, slots, directory = sys.argv[1:]
+    name, slots, directory, *named = sys.argv[1:]
     hatchet = Hatchet()
     workflows = declare(hatchet, Recorder(Path(directory), name))
-    hatchet.worker(name, slots=int(slots), workflows=list(workflows.values())).start()
+    mine: list[BaseWorkflow[Any]] = [w for key, w in workflows.items() if (key in named if named else key != "absent")]
+    hatchet.worker(name, slots=int(slots), workflows=mine).start()
 
 
 # The SDK starts its listener as a second process that imports this file again.

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from hatchet_sdk import Context, Hatchet, StickyStrategy
+from hatchet_sdk import Context, EmptyModel, Hatchet, StickyStrategy
 from hatchet_sdk.runnables.workflow import Workflow
 from pydantic import BaseModel
 
@@ -68,10 +68,56 @@ def _stranded(hatchet: Hatchet, recorder: Recorder | None) -> Workflow[StormInpu
     return workflow
 
 
-def declare(hatchet: Hatchet, recorder: Recorder | None = None) -> dict[str, Workflow[StormInput]]:
+class FamilyInput(BaseModel):
+    try_forbidden: bool
+
+
+def _family(hatchet: Hatchet) -> dict[str, Workflow[Any]]:
+    """A parent that spawns sticky children.
+
+    One kind has no sticky strategy and one is not registered with the parent's
+    worker: those must be refused.
+    """
+
+    async def where(input: EmptyModel, ctx: Context) -> dict[str, str]:
+        return {"worker": ctx.worker_id}
+
+    child = hatchet.workflow(name="storm-python-child", sticky=StickyStrategy.SOFT)
+    plain = hatchet.workflow(name="storm-python-child-plain")
+    absent = hatchet.workflow(name="storm-python-child-absent", sticky=StickyStrategy.SOFT)
+    for workflow in (child, plain, absent):
+        workflow.task(name="where")(where)
+    parent = hatchet.workflow(
+        name="storm-python-parent", input_validator=FamilyInput, sticky=StickyStrategy.HARD
+    )
+
+    async def refusal(workflow: Workflow[Any]) -> str:
+        try:
+            await workflow.aio_run(sticky=True)
+        except Exception as err:
+            details = getattr(err, "details", None)  # of a gRPC error, in one line
+            return str(details() if callable(details) else err)
+        return ""
+
+    async def spawn(input: FamilyInput, ctx: Context) -> dict[str, Any]:
+        """Says where the children ran, and how the ones it must not spawn were refused."""
+        results = await asyncio.gather(*(child.aio_run(sticky=True) for _ in range(3)))
+        return {
+            "worker": ctx.worker_id,
+            "children": [result["where"]["worker"] for result in results],
+            "plain": await refusal(plain) if input.try_forbidden else "",
+            "absent": await refusal(absent) if input.try_forbidden else "",
+        }
+
+    parent.task(name="spawn")(spawn)
+    return {"parent": parent, "child": child, "plain": plain, "absent": absent}
+
+
+def declare(hatchet: Hatchet, recorder: Recorder | None = None) -> dict[str, Workflow[Any]]:
     """Declares all of them for this client; without a recorder for a driver."""
     return {
         "hard": _storm(hatchet, recorder, StickyStrategy.HARD),
         "soft": _storm(hatchet, recorder, StickyStrategy.SOFT),
         "stranded": _stranded(hatchet, recorder),
+        **_family(hatchet),
     }

@@ -19,9 +19,9 @@ export class Fleet {
     mkdirSync(this.evidence, { recursive: true });
   }
 
-  start(name: string, slots: number, env: NodeJS.ProcessEnv): void {
+  start(name: string, slots: number, env: NodeJS.ProcessEnv, ...workflows: string[]): void {
     const log = join(this.dir, `${name}.log`);
-    const args = ['--import', 'tsx', program, name, String(slots), this.evidence];
+    const args = ['--import', 'tsx', program, name, String(slots), this.evidence, ...workflows];
     this.#workers.set(name, start(log, env, process.execPath, ...args));
   }
 

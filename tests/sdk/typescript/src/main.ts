@@ -2,6 +2,7 @@
 // Prints one line of figures and, if something was broken, what; then ends with status 1.
 import { parseArgs } from 'node:util';
 
+import { children } from './children.js';
 import { installExitHandlers } from './processes.js';
 import { restartAll } from './restart.js';
 import type { Config, Report } from './stage.js';
@@ -11,6 +12,7 @@ import { message } from './wait.js';
 
 const modes: Record<string, (config: Config) => Promise<Report>> = {
   ...Object.fromEntries(Object.keys(storms).map((name) => [name, (config: Config) => storm(name, config)])),
+  children,
   'hard-timeout': hardTimeout,
   'restart-all': restartAll,
 };

@@ -57,12 +57,10 @@ async function play({ cluster, fleet, hatchet, workflows }: Stage, config: Confi
   return { line: parts.join(', '), faults };
 }
 
-type RunRow = { id?: string; run?: string };
-
 /** How many of the acknowledged runs `limpet run list` has. */
 async function listedRuns(cluster: Stage['cluster'], wanted: string[], faults: string[]): Promise<number> {
-  const rows = await cluster.ask<RunRow[] | { runs: RunRow[] }>('run', 'list', '--limit', '2000');
-  const ids = new Set((Array.isArray(rows) ? rows : rows.runs).map((row) => row.id ?? row.run));
+  const runs = await cluster.ask<{ id: string }[]>('run', 'list', '--limit', '2000');
+  const ids = new Set(runs.map((run) => run.id));
   for (const run of wanted) if (!ids.has(run)) faults.push(`run ${run} was acknowledged and is not listed`);
   return wanted.filter((run) => ids.has(run)).length;
 }

@@ -108,12 +108,11 @@ export async function hashes(cluster: Cluster, faults: string[]): Promise<string
   }
 }
 
-type WorkerRow = { node?: string; state?: string };
+type Worker = { name: string; node: string };
 
 /** The one of these nodes that most worker streams end at. */
 async function busiest(cluster: Cluster, among: number[]): Promise<number> {
-  const rows = await cluster.ask<WorkerRow[] | { workers: WorkerRow[] }>('worker', 'list');
-  const workers = Array.isArray(rows) ? rows : rows.workers;
+  const workers = await cluster.ask<Worker[]>('worker', 'list');
   const count = (node: number) => workers.filter((w) => w.node === `node-${node}`).length;
   const [first, ...rest] = among as [number, ...number[]];
   return rest.reduce((best, node) => (count(node) > count(best) ? node : best), first);

@@ -52,13 +52,11 @@ async function play({ cluster, fleet, workflows }: Stage): Promise<Report> {
   return { line: parts.join('; '), faults };
 }
 
-type PinRow = { run?: string; run_id?: string; why?: string; reason?: string; text?: string };
+type Pin = { run_id: string; why_code: string; why: string };
 
-/** The reason that `limpet pin list` gives for this run, once it speaks of the lost worker. */
+/** The reason that `limpet pin list` gives for this run, once the worker is known to be lost. */
 async function whyWaiting(cluster: Stage['cluster'], run: string): Promise<string | undefined> {
-  const rows = await cluster.ask<PinRow[] | { pins: PinRow[] }>('pin', 'list');
-  const pins = Array.isArray(rows) ? rows : rows.pins;
-  const row = pins.find((pin) => (pin.run ?? pin.run_id) === run);
-  const text = JSON.stringify(row?.why ?? row?.reason ?? row?.text ?? '');
-  return /lost|gone|not live|lease/i.test(text) ? text : undefined;
+  const pins = await cluster.ask<Pin[]>('pin', 'list');
+  const pin = pins.find((p) => p.run_id === run && p.why_code === 'PIN_WORKER_LOST');
+  return pin === undefined ? undefined : `${pin.why_code}: ${pin.why}`;
 }

@@ -3,6 +3,7 @@
 import { type Context, type HatchetClient, StickyStrategy } from '@hatchet-dev/typescript-sdk';
 
 import type { Recorder } from './evidence.js';
+import { message } from './wait.js';
 
 export type Where = { worker: string };
 
@@ -75,12 +76,49 @@ function declareStranded(hatchet: HatchetClient, recorder: Recorder | undefined)
   return workflow;
 }
 
+/** What a parent saw: where its children ran, and how the ones it must not spawn were refused. */
+export type Family = Where & { children: string[]; refused: { plain: string; absent: string } };
+
+/**
+ * A parent that spawns sticky children. One kind has no sticky strategy and one
+ * is not registered with the parent's worker: those must be refused.
+ */
+function declareFamily(hatchet: HatchetClient) {
+  const where = async (_: {}, ctx: Context<{}>): Promise<Where> => ({ worker: ctx.worker.id() ?? '' });
+  const child = hatchet.task({ name: 'storm-child', sticky: StickyStrategy.SOFT, fn: where });
+  const plain = hatchet.task({ name: 'storm-child-plain', fn: where });
+  const absent = hatchet.task({ name: 'storm-child-absent', sticky: StickyStrategy.SOFT, fn: where });
+  const refusal = (spawned: Promise<Where>) => spawned.then(() => '', (err: unknown) => message(err));
+  const parent = hatchet.task({
+    name: 'storm-parent',
+    sticky: StickyStrategy.HARD,
+    executionTimeout: '60s',
+    fn: async (input: { tryForbidden: boolean }, ctx: Context<any>): Promise<Family> => {
+      // The SDK sends the worker's id with the first two ways and not with the third.
+      const spawned = [
+        ctx.runChild<{}, Where>(child, {}, { sticky: true }),
+        ctx.runChild<{}, Where>(child, {}, { sticky: true }),
+        child.run({}, { sticky: true }),
+      ];
+      const children = (await Promise.all(spawned)).map((place) => place.worker);
+      const refused = { plain: '', absent: '' };
+      if (input.tryForbidden) {
+        refused.plain = await refusal(ctx.runChild<{}, Where>(plain, {}, { sticky: true }));
+        refused.absent = await refusal(ctx.runChild<{}, Where>(absent, {}, { sticky: true }));
+      }
+      return { worker: ctx.worker.id() ?? '', children, refused };
+    },
+  });
+  return { parent, child, plain, absent };
+}
+
 /** Declares all of them for this client; without a recorder for a driver. */
 export function declareAll(hatchet: HatchetClient, recorder?: Recorder) {
   return {
     hard: declareStorm(hatchet, recorder, 'hard'),
     soft: declareStorm(hatchet, recorder, 'soft'),
     stranded: declareStranded(hatchet, recorder),
+    ...declareFamily(hatchet),
   };
 }
 
