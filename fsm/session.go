@@ -49,10 +49,11 @@ func (m *Machine) attachSession(c *limpetv1.AttachSession) (Result, *Refusal) {
 		return Result{}, noWorker("worker_id", c.GetWorkerId())
 	}
 	n := *w
+	if n.Lease.Reason == leftReason {
+		n.Mode = ModeActive // it had said goodbye, and has come back
+	}
 	if n.Lease.State == LeaseLost {
 		n.Lease.Epoch++
-		// Whoever left and comes back is wanted again.
-		n.Mode = ModeActive
 	}
 	n.Lease.State, n.Lease.Reason = LeaseLive, ""
 	n.Lease.Node, n.Lease.Session = NodeID(c.GetNode()), SessionID(c.GetSession())

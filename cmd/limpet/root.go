@@ -47,7 +47,7 @@ func newRoot(io stdio) *cobra.Command {
 	}
 	add("node", newDev(io), newServer(io))
 	add("work", newRun(c), newWorker(c), newPin(c))
-	add("tools", newCluster(c), newToken(c), newConfig(io), newKeygen(io), newVersion(c))
+	add("tools", newCluster(c), newToken(c), newConfig(io), newKeygen(io), newBench(c), newVersion(c))
 	return root
 }
 
