@@ -32,7 +32,7 @@ func (v View) pinReason(t *TaskRun, p *Pin) (code, text string) {
 	since := round(v.Now().Sub(w.Lease.Since))
 	switch {
 	case w.Lease.State == LeaseLost:
-		return "PIN_WORKER_LOST", fmt.Sprintf("%s, whose lease was lost %s ago (%s); start that worker again if it keeps its id, or run `limpet pin release %s`", pinned, since, w.Lease.Reason, p.Run)
+		return "PIN_WORKER_LOST", fmt.Sprintf("%s, whose lease was lost %s ago (%s); start that worker again if it keeps its id, or run `limpet pin release %s --reason ...`", pinned, since, w.Lease.Reason, p.Run)
 	case w.Lease.State == LeaseSuspect:
 		return "PIN_STREAM_DOWN", fmt.Sprintf("%s, which has had no assignment stream for %s (%s); it is given time to come back", pinned, since, w.Lease.Reason)
 	case w.Mode == ModePaused:

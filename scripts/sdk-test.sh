@@ -18,14 +18,16 @@ storm_py=$PWD/tests/sdk/python
 example_ts=$PWD/examples/typescript
 example_py=$PWD/examples/python
 
-storms_ts=(calm burst leader-kill follower-kill restart-all children hard-timeout)
-storms_py=(calm leader-kill follower-kill children hard-timeout)
+storms_ts=(calm burst leader-kill follower-kill restart-all)
+storms_py=(calm leader-kill follower-kill)
+quiet=(children hard-timeout) # these mostly wait, so they run side by side
 step_seconds=150
 
 parts=("$@")
 passed=0 failed=0 skipped=0
 table=()
 started=()   # process ids of what runs beside us
+launched=()  # "pid name" of tests that are not recorded yet
 data=        # data folder of the example cluster
 example_addr=
 
@@ -69,8 +71,7 @@ node_pids() {
 	local file pid
 	[ -n "$data" ] || return 0
 	for file in "$data"/node-*.pid; do
-		[ -e "$file" ] || continue
-		pid=$(cat "$file")
+		pid=$(cat "$file" 2>/dev/null) || continue
 		grep -q limpet "/proc/$pid/cmdline" 2>/dev/null && echo "$pid"
 	done
 	return 0
@@ -79,10 +80,10 @@ node_pids() {
 trap end_all EXIT
 trap 'exit 130' INT TERM HUP
 
-# record NAME STATUS LOG: counts a step and shows what it said in the end.
+# record NAME STATUS LOG: counts a test and shows its verdict, and what was broken.
 record() {
-	local verdict='^(kept  |BROKEN|SPREAD) ' line
-	line=$(grep -E "$verdict" "$3" | tail -n 1 || true)
+	local line
+	line=$(grep -E '^(kept  |BROKEN|SPREAD) ' "$3" | tail -n 1 | cut -c 1-250 || true)
 	if [ "$2" -eq 0 ]; then
 		passed=$((passed + 1))
 		table+=("pass  $1  $line")
@@ -93,22 +94,35 @@ record() {
 		say "--- $1: FAIL (status $2, log $3)"
 	fi
 	if [ -n "$line" ]; then
-		sed -nE "/$verdict/,\$p" "$3" | cut -c 1-600
+		grep -E '^(kept  |BROKEN|SPREAD|        )' "$3" | cut -c 1-1200
 	else
-		tail -n 12 "$3" | cut -c 1-600
+		tail -n 12 "$3" | cut -c 1-300
 	fi
 }
 
-# step NAME COMMAND...: runs one test with its output in a log.
-step() {
-	local name=$1 log=$logs/${1//\//-}.log status=0
-	shift
+# launch NAME COMMAND...: starts a test with its output in a log.
+launch() {
+	local name=$1
 	wanted "$name" || return 0
-	timeout -k 10 "$step_seconds" "$@" >"$log" 2>&1 &
+	timeout -k 10 "$step_seconds" "${@:2}" >"$logs/${name//\//-}.log" 2>&1 &
 	started+=("$!")
-	wait "$!" || status=$?
-	unset 'started[-1]'
-	record "$name" "$status" "$log"
+	launched+=("$! $name")
+}
+
+# collect: waits for the launched tests and records them.
+collect() {
+	local pid name status
+	for name in "${launched[@]}"; do
+		pid=${name%% *} name=${name#* } status=0
+		wait "$pid" || status=$?
+		record "$name" "$status" "$logs/${name//\//-}.log"
+	done
+	launched=()
+}
+
+step() {
+	launch "$@"
+	collect
 }
 
 # fresh STAMP FILE...: whether the files are as they were when the stamp was made.
@@ -183,14 +197,14 @@ free_base_port() {
 # Two workers of an example, then its runner, which fails if a run was spread.
 # These run in a shell of their own, under the step's time limit.
 example() {
-	local work=$1 run=$2
-	shift 2
-	"$@" "$work" first & one=$!
-	"$@" "$work" second & two=$!
+	local name=$1 work=$2 run=$3
+	shift 3
+	"$@" "$work" "$name-1" & one=$!
+	"$@" "$work" "$name-2" & two=$!
 	trap 'kill "$one" "$two" 2>/dev/null; wait' EXIT
 	for _ in $(seq 200); do
 		workers=$("$binary" worker list -o json --addr "$example_addr" --token "$HATCHET_CLIENT_TOKEN")
-		[[ $workers == *'"first"'* && $workers == *'"second"'* ]] && break
+		[[ $workers == *"\"$name-1\""* && $workers == *"\"$name-2\""* ]] && break
 		sleep 0.1
 	done
 	"$@" "$run"
@@ -207,35 +221,53 @@ run_examples() {
 	export -f example
 	export binary python example_addr
 	cd "$example_ts"
-	step examples/typescript bash -c 'example "$@"' example src/worker.ts src/run.ts node --import tsx
+	step examples/typescript bash -c 'example "$@"' example typescript src/worker.ts src/run.ts node --import tsx
 	cd "$example_py"
-	step examples/python bash -c 'example "$@"' example worker.py run.py "$python"
+	step examples/python bash -c 'example "$@"' example python worker.py run.py "$python"
 	end_all
+}
+
+set_up() {
+	local pids=() pid failed=0
+	mkdir -p "$logs"
+	if [ -z "${LIMPET_BIN:-}" ]; then
+		say "building bin/limpet"
+		CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/limpet ./cmd/limpet & pids+=("$!")
+	fi
+	(set_up_node "$example_ts" && set_up_node "$storm_ts") & pids+=("$!")
+	set_up_python & pids+=("$!")
+	started+=("${pids[@]}")
+	for pid in "${pids[@]}"; do
+		wait "$pid" || failed=1
+	done
+	return "$failed"
+}
+
+storm_typescript() {
+	cd "$storm_ts"
+	"$1" "typescript/$2" node --import tsx src/main.ts "$2" --binary "$binary" --dir "$logs/typescript"
+}
+
+storm_python() {
+	cd "$storm_py"
+	"$1" "python/$2" "$python" storm.py "$2" --binary "$binary" --dir "$logs/python"
 }
 
 main() {
 	local mode
-	mkdir -p "$logs"
 	rm -f "$cache/sdk-counts"
-	if [ -z "${LIMPET_BIN:-}" ]; then
-		say "building bin/limpet"
-		CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/limpet ./cmd/limpet
-	fi
-	set_up_node "$example_ts"
-	set_up_node "$storm_ts"
-	set_up_python
+	set_up || { say "the set-up failed"; exit 1; }
 
-	step check/examples npm --prefix "$example_ts" run --silent check
-	step check/tests npm --prefix "$storm_ts" run --silent check
+	launch check/examples npm --prefix "$example_ts" run --silent check
+	launch check/tests npm --prefix "$storm_ts" run --silent check
+	collect
 	run_examples
-	cd "$storm_ts"
-	for mode in "${storms_ts[@]}"; do
-		step "typescript/$mode" node --import tsx src/main.ts "$mode" --binary "$binary" --dir "$logs/typescript"
-	done
-	cd "$storm_py"
-	for mode in "${storms_py[@]}"; do
-		step "python/$mode" "$python" storm.py "$mode" --binary "$binary" --dir "$logs/python"
-	done
+	for mode in "${storms_ts[@]}"; do storm_typescript step "$mode"; done
+	for mode in "${quiet[@]}"; do storm_typescript launch "$mode"; done
+	collect
+	for mode in "${storms_py[@]}"; do storm_python step "$mode"; done
+	for mode in "${quiet[@]}"; do storm_python launch "$mode"; done
+	collect
 
 	say
 	printf '%s\n' "${table[@]}"

@@ -20,6 +20,8 @@ from workflows import StormInput, declare
 SLOTS = 50
 LOAD_TIMEOUT = 70  # seconds for all runs; what is not finished by then counts as failed
 SHOWN_FAULTS = 10
+# Seconds. The figure is for reading; only what would make SDKs give up is a fault.
+LONGEST_GAP = 8
 
 
 async def run_one(workflow: Any, outcome: Outcome, given: StormInput, deadline: float) -> None:
@@ -79,7 +81,10 @@ def storm(config: Config, seats: Callable[[int], list[int]], victim: Callable[[S
         if victim is not None and not killed:
             report.faults.append("no node was killed")
         for node, at in killed:
-            report.parts.append(f"gap {longest_silence(lines, at):.2f}s after node-{node}")
+            gap = longest_silence(lines, at)
+            report.parts.append(f"gap {gap:.2f}s after node-{node}")
+            if gap > LONGEST_GAP:
+                report.faults.append(f"no task began for {gap:.2f} s: SDKs give up calls after {LONGEST_GAP} s")
             stage.cluster.restart(node)
         stage.hashes(report)
     finally:

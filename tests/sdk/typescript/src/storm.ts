@@ -21,6 +21,9 @@ type Storm = {
 
 const slotsPerWorker = 50;
 
+/** Seconds. The figure is for reading; only what would make SDKs give up is a fault. */
+const longestGap = 8;
+
 export const storms: Record<string, Storm> = {
   calm: { seats: spread },
   burst: { seats: spread, burst: true, expect: { softMayMove: true } },
@@ -82,7 +85,11 @@ async function play(stage: Stage, of: Storm, config: Config): Promise<Report> {
 
   if (blow !== undefined) await cluster.restart(blow.node);
   const parts = [figures(findings), `${seconds.toFixed(1)}s`];
-  if (blow !== undefined) parts.push(`gap ${longestSilence(evidence, blow.at).toFixed(2)}s after node-${blow.node}`);
+  if (blow !== undefined) {
+    const gap = longestSilence(evidence, blow.at);
+    parts.push(`gap ${gap.toFixed(2)}s after node-${blow.node}`);
+    if (gap > longestGap) faults.push(`no task began for ${gap.toFixed(2)} s: SDKs give up calls after ${longestGap} s`);
+  }
   parts.push(await hashes(cluster, faults));
   return { line: parts.join(', '), faults };
 }
