@@ -259,7 +259,8 @@ main() {
 	set_up || { say "the set-up failed"; exit 1; }
 
 	launch check/examples npm --prefix "$example_ts" run --silent check
-	launch check/tests npm --prefix "$storm_ts" run --silent check
+	launch check/typescript npm --prefix "$storm_ts" run --silent check
+	launch check/python "$python" "$storm_py/test_check.py"
 	collect
 	run_examples
 	for mode in "${storms_ts[@]}"; do storm_typescript step "$mode"; done
