@@ -174,7 +174,11 @@ func unserved(d *limpetv1.WorkflowDefinition) []string {
 	}
 	add(len(d.GetConcurrency()) > 0, "concurrency")
 	add(d.GetIdempotency() != nil, "idempotency")
-	for _, t := range d.GetTasks() {
+	tasks := d.GetTasks()
+	if d.GetOnFailure() != nil {
+		tasks = append(slices.Clone(tasks), d.GetOnFailure())
+	}
+	for _, t := range tasks {
 		add(len(t.GetConcurrency()) > 0, "concurrency")
 		add(len(t.GetConditions()) > 0, "conditions")
 		add(len(t.GetRateLimits()) > 0, "rate limits")
