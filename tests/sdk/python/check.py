@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from evidence import Line
+from evidence import Line, executions
 from workflows import STORM_TASKS
 
 
@@ -25,6 +25,7 @@ class Findings:
     doubled: int = 0
     client_errors: int = 0
     strays: int = 0
+    dropped: int = 0  # runs that failed because the SDK dropped a completion (reports.py)
     faults: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -33,21 +34,26 @@ class Findings:
             for name, (runs, complete, one) in self.figures.items()
         ]
         parts += [f"{self.doubled} doubled", f"{self.client_errors} client errors"]
+        if self.dropped:
+            parts.append(f"{self.dropped} runs failed by completions that the SDK dropped")
         if self.strays:
             parts.append(f"{self.strays} repeated triggers")
         return ", ".join(parts)
 
 
-def check(outcomes: list[Outcome], lines: list[Line], strays_allowed: bool) -> Findings:
-    """strays_allowed: a node ended while triggers were under way.
+def check(outcomes: list[Outcome], evidence: list[Line], node_killed: bool) -> Findings:
+    """node_killed: two shortcomings of the SDK are then no faults of the server.
 
     The SDK repeats a trigger call whose answer was lost, and its calls carry
-    nothing to tell by, so such a run may exist twice.
+    nothing to tell by, so such a run may exist twice. And it drops completions
+    that were under way to the node. What was acknowledged to it must be kept.
     """
     found = Findings(client_errors=sum(1 for o in outcomes if o.error))
+    lines = executions(evidence)
     by_run = group(lines, lambda line: line.run)
+    dropped = _dropped(evidence) if node_killed else set()
     for strategy in ("hard", "soft"):
-        found.figures[strategy] = _figures(strategy, outcomes, by_run, found.faults)
+        found.figures[strategy] = _figures(strategy, outcomes, by_run, dropped, found)
 
     ends = group((line for line in lines if line.event == "end"), lambda line: line.task_run)
     begins = group((line for line in lines if line.event == "begin"), lambda line: f"{line.task_run} {line.attempt}")
@@ -59,29 +65,37 @@ def check(outcomes: list[Outcome], lines: list[Line], strays_allowed: bool) -> F
 
     strays = by_run.keys() - {outcome.run for outcome in outcomes}
     found.strays = len(strays)
-    if not strays_allowed:
+    if not node_killed:
         found.faults += [f"run {run} was executed, but the client knows no such run" for run in strays]
     return found
 
 
+def _dropped(evidence: list[Line]) -> set[str]:
+    """Runs with a completion that the SDK dropped and that no node ever acknowledged."""
+    acknowledged = {line.task_run for line in evidence if line.event == "acknowledged"}
+    return {line.run for line in evidence if line.event == "dropped" and line.task_run not in acknowledged}
+
+
 def _figures(
-    strategy: str, outcomes: list[Outcome], by_run: dict[str, list[Line]], faults: list[str]
+    strategy: str, outcomes: list[Outcome], by_run: dict[str, list[Line]], dropped: set[str], found: Findings
 ) -> tuple[int, int, int]:
     own = [outcome for outcome in outcomes if outcome.strategy == strategy]
     complete = one_worker = 0
     for outcome in own:
         executed = by_run.get(outcome.run, [])
         fault = _incomplete(outcome, executed)
-        if fault:
-            faults.append(f"{outcome}: {fault}; {describe(executed)}")
-        else:
+        if not fault:
             complete += 1
+        elif outcome.run in dropped and "TIMED_OUT" in fault:
+            found.dropped += 1
+        else:
+            found.faults.append(f"{outcome}: {fault}; {describe(executed)}")
         workers = {line.worker for line in executed}
         workers |= {where["worker"] for where in (outcome.answer or {}).values()}
         if len(workers) == 1 and "" not in workers:
             one_worker += 1
         else:
-            faults.append(f"{outcome} ran on {len(workers)} workers: {describe(executed)}")
+            found.faults.append(f"{outcome} ran on {len(workers)} workers: {describe(executed)}")
     return len(own), complete, one_worker
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Line:
-    event: str  # begin or end
+    event: str  # begin or end of a body; acknowledged or dropped, of its report
     at: float  # seconds of the machine's clock; all processes share it
     pid: int
     name: str  # of the worker process
@@ -33,6 +33,11 @@ class Recorder:
     def write(self, event: str, worker: str, task_run: str, run: str, task: str, attempt: int) -> None:
         line = Line(event, time.time(), os.getpid(), self._name, worker, task_run, run, task, attempt)
         os.write(self._file, (json.dumps(asdict(line)) + "\n").encode())
+
+
+def executions(lines: list[Line]) -> list[Line]:
+    """What task bodies wrote, without what became of their reports."""
+    return [line for line in lines if line.event in {"begin", "end"}]
 
 
 def read_evidence(directory: Path) -> list[Line]:

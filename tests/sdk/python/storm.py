@@ -31,7 +31,7 @@ async def run_one(workflow: Any, outcome: Outcome, given: StormInput, deadline: 
             outcome.run = ref.workflow_run_id
             outcome.answer = await ref.aio_result()
     except Exception as err:
-        outcome.error = repr(err)
+        outcome.error = " ".join(str(err).split()) or repr(err)
 
 
 async def run_load(stage: Stage, config: Config, quarter: Callable[[], Any] | None) -> list[Outcome]:
@@ -74,7 +74,7 @@ def storm(config: Config, seats: Callable[[int], list[int]], victim: Callable[[S
     try:
         outcomes = asyncio.run(run_load(stage, config, strike if victim else None))
         lines = stage.lines()
-        found = check(outcomes, lines, strays_allowed=victim is not None)
+        found = check(outcomes, lines, node_killed=victim is not None)
         report.faults += found.faults
         report.faults += [f"{name} ended by itself" for name in stage.lost()]
         report.parts.append(str(found))

@@ -23,7 +23,7 @@ def outcome() -> Outcome:
 
 class CheckTest(unittest.TestCase):
     def test_a_good_run_has_no_faults(self) -> None:
-        found = check([outcome()], good(), strays_allowed=False)
+        found = check([outcome()], good(), node_killed=False)
         self.assertEqual(found.figures["hard"], (1, 1, 1))
         self.assertEqual(found.faults, [])
 
@@ -38,13 +38,25 @@ class CheckTest(unittest.TestCase):
             ("stray", [*good(), stray], "knows no such run"),
         ):
             with self.subTest(name):
-                faults = check([outcome()], lines, strays_allowed=False).faults
+                faults = check([outcome()], lines, node_killed=False).faults
                 self.assertTrue(any(fault in text for text in faults), faults)
 
     def test_a_run_without_an_answer_is_a_fault(self) -> None:
-        found = check([Outcome("soft", "r1", error="late")], good(), strays_allowed=False)
+        found = check([Outcome("soft", "r1", error="late")], good(), node_killed=False)
         self.assertEqual(found.client_errors, 1)
         self.assertIn("late", found.faults[0])
+
+    def test_a_dropped_completion_is_excused_and_a_lost_one_is_not(self) -> None:
+        failed = Outcome("hard", "r1", error="TIMED_OUT: Task exceeded timeout of 20s")
+        dropped, acknowledged = line("dropped", "join"), line("acknowledged", "join")
+        for lines, killed, faults in (
+            ([*good(), dropped], True, 0),
+            ([*good(), dropped], False, 1),
+            ([*good(), acknowledged], True, 1),
+            ([*good(), dropped, acknowledged], True, 1),
+        ):
+            found = check([failed], lines, node_killed=killed)
+            self.assertEqual(len(found.faults), faults, found.faults)
 
     def test_the_longest_silence_counts_from_the_given_time(self) -> None:
         lines = [replace(line("begin", "left"), at=at) for at in (0.1, 0.9, 4.9, 5.0)]

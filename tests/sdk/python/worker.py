@@ -11,6 +11,7 @@ from hatchet_sdk import Hatchet
 from hatchet_sdk.runnables.workflow import BaseWorkflow
 
 from evidence import Recorder
+from reports import watch_reports
 from workflows import declare
 
 
@@ -22,6 +23,9 @@ def main() -> None:
     hatchet.worker(name, slots=int(slots), workflows=mine).start()
 
 
-# The SDK starts its listener as a second process that imports this file again.
+# The SDK sends its reports from a second process, which imports this file again.
+if __name__ == "__mp_main__":
+    watch_reports(Recorder(Path(sys.argv[3]), sys.argv[1]))
+
 if __name__ == "__main__":
     main()

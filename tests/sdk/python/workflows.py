@@ -12,6 +12,9 @@ from evidence import Recorder
 
 STORM_TASKS = ("left", "right", "join")
 
+# Far more than a body sleeps: it only ends tasks whose completion the SDK dropped.
+STORM_TIMEOUT = timedelta(seconds=20)
+
 # How long a step of the stranded workflow may wait for its worker.
 STRANDED_TIMEOUT = timedelta(seconds=15)
 
@@ -41,9 +44,9 @@ def _storm(hatchet: Hatchet, recorder: Recorder | None, strategy: StickyStrategy
     """Two parallel roots and a step that waits for both."""
     name = f"storm-python-{strategy.name.lower()}"
     workflow = hatchet.workflow(name=name, input_validator=StormInput, sticky=strategy)
-    left = workflow.task(name="left")(_body(recorder))
-    right = workflow.task(name="right")(_body(recorder))
-    workflow.task(name="join", parents=[left, right])(_body(recorder))
+    left = workflow.task(name="left", execution_timeout=STORM_TIMEOUT)(_body(recorder))
+    right = workflow.task(name="right", execution_timeout=STORM_TIMEOUT)(_body(recorder))
+    workflow.task(name="join", parents=[left, right], execution_timeout=STORM_TIMEOUT)(_body(recorder))
     return workflow
 
 

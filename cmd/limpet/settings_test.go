@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// load reads settings as `limpet server` would.
+func load(t *testing.T, args []string, file string, env map[string]string) (*settings, error) {
+	t.Helper()
+	s := defaultSettings()
+	f := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	s.bind(f)
+	if err := f.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	path := ""
+	if file != "" {
+		path = filepath.Join(t.TempDir(), "limpet.yaml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := s.load(f, path, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	return s, err
+}
+
+func TestAFlagBeatsTheEnvironmentBeatsTheFileBeatsTheDefault(t *testing.T) {
+	file := "name: from-file\nlease-ttl: 21s\nlease_grace: 7s\njoin: [a:1, b:2]\n"
+	env := map[string]string{"LIMPET_NAME": "from-env", "LIMPET_LEASE_TTL": "22s"}
+	s, err := load(t, []string{"--name", "from-flag"}, file, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Name != "from-flag" || s.LeaseTTL != 22*time.Second || s.LeaseGrace != 7*time.Second || s.SoftPatience != 500*time.Millisecond {
+		t.Errorf("got name %q, lease-ttl %s, lease-grace %s, soft-patience %s", s.Name, s.LeaseTTL, s.LeaseGrace, s.SoftPatience)
+	}
+	if strings.Join(s.Join, " ") != "a:1 b:2" {
+		t.Errorf("join is %q", s.Join)
+	}
+}
+
+func TestBadSettingsAreNamed(t *testing.T) {
+	for _, c := range []struct{ name, file, env, want string }{
+		{"unknown key", "name: x\ncolour: y\n", "", `limpet.yaml:2: unknown setting "colour"`},
+		{"bad value in the file", "lease-ttl: soon\n", "", `limpet.yaml:1: setting lease-ttl is "soon"`},
+		{"bad value in the environment", "", "soon", `environment variable LIMPET_LEASE_TTL: setting lease-ttl is "soon"`},
+		{"not a mapping", "- a\n", "", "must be a list of `name: value` lines"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			env := map[string]string{}
+			if c.env != "" {
+				env["LIMPET_LEASE_TTL"] = c.env
+			}
+			if _, err := load(t, nil, c.file, env); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAClusterKeyIsRequiredOutsideDev(t *testing.T) {
+	for _, c := range []struct {
+		name, key, want string
+		dev             bool
+	}{
+		{"none", "", "setting cluster-key is empty", false},
+		{"none in dev", "", "", true},
+		{"not base64", "???", "must be 16, 24 or 32 bytes in base64", false},
+		{"too short", "YWJj", "must be 16, 24 or 32 bytes in base64", false},
+		{"good", "MDEyMzQ1Njc4OWFiY2RlZg==", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &settings{ClusterKey: c.key, Dev: c.dev}
+			_, err := s.key()
+			if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// cli runs a command line and gives its exit code and what it printed.
+func cli(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = run(context.Background(), args, stdio{strings.NewReader(""), &o, &e})
+	return code, o.String(), e.String()
+}
+
+func TestExitCodesAndErrors(t *testing.T) {
+	t.Chdir(t.TempDir()) // no .limpet-dev here
+	for _, name := range []string{"LIMPET_TOKEN", "LIMPET_ADDR", "HATCHET_CLIENT_TOKEN", "HATCHET_CLIENT_HOST_PORT"} {
+		t.Setenv(name, "")
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"unknown flag", []string{"run", "list", "--nope"}, exitUsage, "unknown flag"},
+		{"no token", []string{"run", "list"}, exitUsage, "no token: give --token"},
+		{"bad address", []string{"run", "list", "--addr", "here", "--token", "x"}, exitUsage, `--addr is "here": must be host:port`},
+		{"nobody there", []string{"run", "list", "--addr", "127.0.0.1:1", "--token", "x", "--timeout", "2s"}, exitUnavailable, "did not answer"},
+		{"bad output", []string{"run", "list", "--token", "x", "-o", "xml"}, exitUsage, `--output is "xml": must be table or json`},
+		{"bad nodes", []string{"dev", "--nodes", "4"}, exitUsage, "--nodes is 4: must be 1, 3 or 5"},
+		{"no cluster to start a node of", []string{"dev", "start-node", "1", "--data-dir", "nothing"}, exitNotFound, "holds no development cluster"},
+		{"error as JSON", []string{"run", "list", "-o", "json", "--addr", "here", "--token", "x"}, exitUsage, `"code": 2`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, _, errs := cli(t, c.args...)
+			if code != c.code || !strings.Contains(errs, c.want) {
+				t.Errorf("exit %d with %q, want %d with %q", code, errs, c.code, c.want)
+			}
+		})
+	}
+}
+
+func TestAddressesOfAllForms(t *testing.T) {
+	for in, want := range map[string]string{
+		"127.0.0.1:1": "127.0.0.1:1", "a:1,b:2": "a:1 b:2", "ipv4:127.0.0.1:1,127.0.0.1:2": "127.0.0.1:1 127.0.0.1:2",
+	} {
+		got, err := (&client{addr: in}).target()
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%q gives %q, %v; want %q", in, got, err, want)
+		}
+	}
+}
+
+func TestKeygenMakesAKeyThatServerTakes(t *testing.T) {
+	code, out, errs := cli(t, "keygen")
+	if code != exitOK {
+		t.Fatal(errs)
+	}
+	if _, err := (&settings{ClusterKey: strings.TrimSpace(out)}).key(); err != nil {
+		t.Error(err)
+	}
+}
