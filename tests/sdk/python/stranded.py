@@ -73,7 +73,6 @@ def _strand(stage: Stage, run: str, report: Report) -> tuple[str, float]:
     killed = time.time()
     # It has slots free and knows the workflow; only the pin keeps the run from it.
     stage.start_worker("bystander", 10, 1)
-    stage.workers_ready()
 
     def why() -> str | None:
         for pin in stage.cluster.ask("pin", "list"):
@@ -81,8 +80,10 @@ def _strand(stage: Stage, run: str, report: Report) -> tuple[str, float]:
                 return f"{pin['why_code']}: {pin['why']}"
         return None
 
+    reason = ""
     try:
-        return until("pin list to name why the run waits", 30, why), killed
+        reason = until("pin list to name why the run waits", 30, why)
     except TimeoutError as err:
         report.faults.append(str(err))
-        return "", killed
+    stage.workers_ready()
+    return reason, killed

@@ -27,11 +27,11 @@ async function play({ cluster, fleet, workflows }: Stage): Promise<Report> {
 
   // It has slots free and knows the workflow; only the pin keeps the run from it.
   fleet.start('bystander', 10, cluster.env(1));
-  await fleet.ready();
 
   const reason = await until('pin list to name why the run waits', 30_000, () => whyWaiting(cluster, run)).catch(
     (err: unknown) => (faults.push(message(err)), ''),
   );
+  await fleet.ready();
   const text = await rejected;
   const seconds = (Date.now() - killedAt) / 1000;
 
