@@ -277,10 +277,17 @@ type Command struct {
 	//	*Command_SetWorkerMode
 	//	*Command_TriggerRuns
 	//	*Command_CancelTasks
+	//	*Command_ReplayTasks
+	//	*Command_PushEvents
+	//	*Command_JudgeCondition
 	//	*Command_Assign
 	//	*Command_ReportStarted
 	//	*Command_ReportCompleted
 	//	*Command_ReportFailed
+	//	*Command_RefreshTimeout
+	//	*Command_ReleaseSlot
+	//	*Command_PutLogs
+	//	*Command_PutChunks
 	//	*Command_ReleasePin
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
@@ -448,6 +455,33 @@ func (x *Command) GetCancelTasks() *CancelTasks {
 	return nil
 }
 
+func (x *Command) GetReplayTasks() *ReplayTasks {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ReplayTasks); ok {
+			return x.ReplayTasks
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPushEvents() *PushEvents {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_PushEvents); ok {
+			return x.PushEvents
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetJudgeCondition() *JudgeCondition {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_JudgeCondition); ok {
+			return x.JudgeCondition
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetAssign() *Assign {
 	if x != nil {
 		if x, ok := x.Kind.(*Command_Assign); ok {
@@ -479,6 +513,42 @@ func (x *Command) GetReportFailed() *ReportFailed {
 	if x != nil {
 		if x, ok := x.Kind.(*Command_ReportFailed); ok {
 			return x.ReportFailed
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRefreshTimeout() *RefreshTimeout {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RefreshTimeout); ok {
+			return x.RefreshTimeout
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetReleaseSlot() *ReleaseSlot {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ReleaseSlot); ok {
+			return x.ReleaseSlot
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPutLogs() *PutLogs {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_PutLogs); ok {
+			return x.PutLogs
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPutChunks() *PutChunks {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_PutChunks); ok {
+			return x.PutChunks
 		}
 	}
 	return nil
@@ -549,6 +619,18 @@ type Command_CancelTasks struct {
 	CancelTasks *CancelTasks `protobuf:"bytes,401,opt,name=cancel_tasks,json=cancelTasks,proto3,oneof"`
 }
 
+type Command_ReplayTasks struct {
+	ReplayTasks *ReplayTasks `protobuf:"bytes,402,opt,name=replay_tasks,json=replayTasks,proto3,oneof"`
+}
+
+type Command_PushEvents struct {
+	PushEvents *PushEvents `protobuf:"bytes,410,opt,name=push_events,json=pushEvents,proto3,oneof"`
+}
+
+type Command_JudgeCondition struct {
+	JudgeCondition *JudgeCondition `protobuf:"bytes,411,opt,name=judge_condition,json=judgeCondition,proto3,oneof"`
+}
+
 type Command_Assign struct {
 	Assign *Assign `protobuf:"bytes,500,opt,name=assign,proto3,oneof"`
 }
@@ -563,6 +645,22 @@ type Command_ReportCompleted struct {
 
 type Command_ReportFailed struct {
 	ReportFailed *ReportFailed `protobuf:"bytes,503,opt,name=report_failed,json=reportFailed,proto3,oneof"`
+}
+
+type Command_RefreshTimeout struct {
+	RefreshTimeout *RefreshTimeout `protobuf:"bytes,504,opt,name=refresh_timeout,json=refreshTimeout,proto3,oneof"`
+}
+
+type Command_ReleaseSlot struct {
+	ReleaseSlot *ReleaseSlot `protobuf:"bytes,505,opt,name=release_slot,json=releaseSlot,proto3,oneof"`
+}
+
+type Command_PutLogs struct {
+	PutLogs *PutLogs `protobuf:"bytes,510,opt,name=put_logs,json=putLogs,proto3,oneof"`
+}
+
+type Command_PutChunks struct {
+	PutChunks *PutChunks `protobuf:"bytes,511,opt,name=put_chunks,json=putChunks,proto3,oneof"`
 }
 
 type Command_ReleasePin struct {
@@ -595,6 +693,12 @@ func (*Command_TriggerRuns) isCommand_Kind() {}
 
 func (*Command_CancelTasks) isCommand_Kind() {}
 
+func (*Command_ReplayTasks) isCommand_Kind() {}
+
+func (*Command_PushEvents) isCommand_Kind() {}
+
+func (*Command_JudgeCondition) isCommand_Kind() {}
+
 func (*Command_Assign) isCommand_Kind() {}
 
 func (*Command_ReportStarted) isCommand_Kind() {}
@@ -602,6 +706,14 @@ func (*Command_ReportStarted) isCommand_Kind() {}
 func (*Command_ReportCompleted) isCommand_Kind() {}
 
 func (*Command_ReportFailed) isCommand_Kind() {}
+
+func (*Command_RefreshTimeout) isCommand_Kind() {}
+
+func (*Command_ReleaseSlot) isCommand_Kind() {}
+
+func (*Command_PutLogs) isCommand_Kind() {}
+
+func (*Command_PutChunks) isCommand_Kind() {}
 
 func (*Command_ReleasePin) isCommand_Kind() {}
 
@@ -749,8 +861,10 @@ type Settings struct {
 	MaxRequeues      int32                  `protobuf:"varint,5,opt,name=max_requeues,json=maxRequeues,proto3" json:"max_requeues,omitempty"`
 	RetentionAge     int64                  `protobuf:"varint,6,opt,name=retention_age,json=retentionAge,proto3" json:"retention_age,omitempty"`
 	RetentionRuns    int32                  `protobuf:"varint,7,opt,name=retention_runs,json=retentionRuns,proto3" json:"retention_runs,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Cancelling a task run cancels the runs that it spawned.
+	CancelChildren bool `protobuf:"varint,8,opt,name=cancel_children,json=cancelChildren,proto3" json:"cancel_children,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -830,6 +944,13 @@ func (x *Settings) GetRetentionRuns() int32 {
 		return x.RetentionRuns
 	}
 	return 0
+}
+
+func (x *Settings) GetCancelChildren() bool {
+	if x != nil {
+		return x.CancelChildren
+	}
+	return false
 }
 
 // PutWorkflow registers a definition. A definition that equals the newest
@@ -2590,6 +2711,290 @@ func (x *CancelTasks) GetReason() string {
 	return ""
 }
 
+// ReplayTasks runs whole runs, or single task runs and what depends on them,
+// again.
+type ReplayTasks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	Ids           []string               `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayTasks) Reset() {
+	*x = ReplayTasks{}
+	mi := &file_limpet_v1_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayTasks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayTasks) ProtoMessage() {}
+
+func (x *ReplayTasks) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayTasks.ProtoReflect.Descriptor instead.
+func (*ReplayTasks) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ReplayTasks) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ReplayTasks) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// Event is something that happened outside, told by a client.
+type Event struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Key   string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// JSON object text.
+	Payload  []byte `protobuf:"bytes,3,opt,name=payload,proto3" json:"payload,omitempty"`
+	Metadata []byte `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	Scope    string `protobuf:"bytes,5,opt,name=scope,proto3" json:"scope,omitempty"`
+	Priority int32  `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"`
+	// The sender's clock in Unix nanoseconds.
+	Wall          int64 `protobuf:"varint,7,opt,name=wall,proto3" json:"wall,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_limpet_v1_command_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Event) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Event) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Event) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *Event) GetMetadata() []byte {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Event) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *Event) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Event) GetWall() int64 {
+	if x != nil {
+		return x.Wall
+	}
+	return 0
+}
+
+// PushEvents records events, offers them to the task runs that wait for one,
+// and starts the workflows that an event triggers.
+type PushEvents struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	Events        []*Event               `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushEvents) Reset() {
+	*x = PushEvents{}
+	mi := &file_limpet_v1_command_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushEvents) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushEvents) ProtoMessage() {}
+
+func (x *PushEvents) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushEvents.ProtoReflect.Descriptor instead.
+func (*PushEvents) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PushEvents) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *PushEvents) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// JudgeCondition tells whether the expression of a condition holds. Proposed by
+// the leader only, for a case that the state machine has opened: expressions are
+// never evaluated while applying.
+type JudgeCondition struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	TaskRunId string                 `protobuf:"bytes,1,opt,name=task_run_id,json=taskRunId,proto3" json:"task_run_id,omitempty"`
+	Condition int32                  `protobuf:"varint,2,opt,name=condition,proto3" json:"condition,omitempty"`
+	// The event that is judged; empty for a condition on a parent's output.
+	EventId string `protobuf:"bytes,3,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	Holds   bool   `protobuf:"varint,4,opt,name=holds,proto3" json:"holds,omitempty"`
+	// Why the expression could not be evaluated.
+	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JudgeCondition) Reset() {
+	*x = JudgeCondition{}
+	mi := &file_limpet_v1_command_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JudgeCondition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JudgeCondition) ProtoMessage() {}
+
+func (x *JudgeCondition) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JudgeCondition.ProtoReflect.Descriptor instead.
+func (*JudgeCondition) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *JudgeCondition) GetTaskRunId() string {
+	if x != nil {
+		return x.TaskRunId
+	}
+	return ""
+}
+
+func (x *JudgeCondition) GetCondition() int32 {
+	if x != nil {
+		return x.Condition
+	}
+	return 0
+}
+
+func (x *JudgeCondition) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *JudgeCondition) GetHolds() bool {
+	if x != nil {
+		return x.Holds
+	}
+	return false
+}
+
+func (x *JudgeCondition) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // Assign gives a queued task run to a worker. Proposed by the leader only.
 type Assign struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -2600,14 +3005,17 @@ type Assign struct {
 	// Why this worker; one of the scheduler's reason codes.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The run's pin moves to this worker.
-	MovePin       bool `protobuf:"varint,6,opt,name=move_pin,json=movePin,proto3" json:"move_pin,omitempty"`
+	MovePin bool `protobuf:"varint,6,opt,name=move_pin,json=movePin,proto3" json:"move_pin,omitempty"`
+	// The task run takes the slots of the parent task run that waits for it at
+	// this worker.
+	Borrow        bool `protobuf:"varint,7,opt,name=borrow,proto3" json:"borrow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_limpet_v1_command_proto_msgTypes[27]
+	mi := &file_limpet_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +3027,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[27]
+	mi := &file_limpet_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +3040,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Assign) GetTaskRunId() string {
@@ -2677,6 +3085,13 @@ func (x *Assign) GetMovePin() bool {
 	return false
 }
 
+func (x *Assign) GetBorrow() bool {
+	if x != nil {
+		return x.Borrow
+	}
+	return false
+}
+
 type ReportStarted struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	TenantId  string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
@@ -2689,7 +3104,7 @@ type ReportStarted struct {
 
 func (x *ReportStarted) Reset() {
 	*x = ReportStarted{}
-	mi := &file_limpet_v1_command_proto_msgTypes[28]
+	mi := &file_limpet_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +3116,7 @@ func (x *ReportStarted) String() string {
 func (*ReportStarted) ProtoMessage() {}
 
 func (x *ReportStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[28]
+	mi := &file_limpet_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +3129,7 @@ func (x *ReportStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStarted.ProtoReflect.Descriptor instead.
 func (*ReportStarted) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReportStarted) GetTenantId() string {
@@ -2750,7 +3165,7 @@ type ReportCompleted struct {
 
 func (x *ReportCompleted) Reset() {
 	*x = ReportCompleted{}
-	mi := &file_limpet_v1_command_proto_msgTypes[29]
+	mi := &file_limpet_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2762,7 +3177,7 @@ func (x *ReportCompleted) String() string {
 func (*ReportCompleted) ProtoMessage() {}
 
 func (x *ReportCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[29]
+	mi := &file_limpet_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2775,7 +3190,7 @@ func (x *ReportCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportCompleted.ProtoReflect.Descriptor instead.
 func (*ReportCompleted) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReportCompleted) GetTenantId() string {
@@ -2819,7 +3234,7 @@ type ReportFailed struct {
 
 func (x *ReportFailed) Reset() {
 	*x = ReportFailed{}
-	mi := &file_limpet_v1_command_proto_msgTypes[30]
+	mi := &file_limpet_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2831,7 +3246,7 @@ func (x *ReportFailed) String() string {
 func (*ReportFailed) ProtoMessage() {}
 
 func (x *ReportFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[30]
+	mi := &file_limpet_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2844,7 +3259,7 @@ func (x *ReportFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportFailed.ProtoReflect.Descriptor instead.
 func (*ReportFailed) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReportFailed) GetTenantId() string {
@@ -2882,6 +3297,380 @@ func (x *ReportFailed) GetNoRetry() bool {
 	return false
 }
 
+// RefreshTimeout gives a running attempt more time.
+type RefreshTimeout struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	TenantId  string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	TaskRunId string                 `protobuf:"bytes,2,opt,name=task_run_id,json=taskRunId,proto3" json:"task_run_id,omitempty"`
+	// Nanoseconds.
+	By            int64 `protobuf:"varint,3,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshTimeout) Reset() {
+	*x = RefreshTimeout{}
+	mi := &file_limpet_v1_command_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshTimeout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshTimeout) ProtoMessage() {}
+
+func (x *RefreshTimeout) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshTimeout.ProtoReflect.Descriptor instead.
+func (*RefreshTimeout) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RefreshTimeout) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *RefreshTimeout) GetTaskRunId() string {
+	if x != nil {
+		return x.TaskRunId
+	}
+	return ""
+}
+
+func (x *RefreshTimeout) GetBy() int64 {
+	if x != nil {
+		return x.By
+	}
+	return 0
+}
+
+// ReleaseSlot gives the slots of a held task run back while it goes on.
+type ReleaseSlot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	TaskRunId     string                 `protobuf:"bytes,2,opt,name=task_run_id,json=taskRunId,proto3" json:"task_run_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseSlot) Reset() {
+	*x = ReleaseSlot{}
+	mi := &file_limpet_v1_command_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseSlot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseSlot) ProtoMessage() {}
+
+func (x *ReleaseSlot) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseSlot.ProtoReflect.Descriptor instead.
+func (*ReleaseSlot) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ReleaseSlot) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ReleaseSlot) GetTaskRunId() string {
+	if x != nil {
+		return x.TaskRunId
+	}
+	return ""
+}
+
+// LogLine is a line that a task wrote.
+type LogLine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TaskRunId     string                 `protobuf:"bytes,1,opt,name=task_run_id,json=taskRunId,proto3" json:"task_run_id,omitempty"`
+	Attempt       int32                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Wall          int64                  `protobuf:"varint,3,opt,name=wall,proto3" json:"wall,omitempty"`
+	Level         string                 `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
+	Message       string                 `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	Metadata      []byte                 `protobuf:"bytes,6,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogLine) Reset() {
+	*x = LogLine{}
+	mi := &file_limpet_v1_command_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogLine) ProtoMessage() {}
+
+func (x *LogLine) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
+func (*LogLine) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *LogLine) GetTaskRunId() string {
+	if x != nil {
+		return x.TaskRunId
+	}
+	return ""
+}
+
+func (x *LogLine) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *LogLine) GetWall() int64 {
+	if x != nil {
+		return x.Wall
+	}
+	return 0
+}
+
+func (x *LogLine) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *LogLine) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *LogLine) GetMetadata() []byte {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+type PutLogs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	Lines         []*LogLine             `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutLogs) Reset() {
+	*x = PutLogs{}
+	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutLogs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutLogs) ProtoMessage() {}
+
+func (x *PutLogs) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutLogs.ProtoReflect.Descriptor instead.
+func (*PutLogs) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *PutLogs) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *PutLogs) GetLines() []*LogLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+// Chunk is a piece of what a task streams to those who listen to its run.
+type Chunk struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	TaskRunId string                 `protobuf:"bytes,1,opt,name=task_run_id,json=taskRunId,proto3" json:"task_run_id,omitempty"`
+	// The sender's count; orders the chunks of a task run. Negative: as it comes.
+	Index         int64  `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Wall          int64  `protobuf:"varint,3,opt,name=wall,proto3" json:"wall,omitempty"`
+	Message       []byte `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chunk) Reset() {
+	*x = Chunk{}
+	mi := &file_limpet_v1_command_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chunk) ProtoMessage() {}
+
+func (x *Chunk) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
+func (*Chunk) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Chunk) GetTaskRunId() string {
+	if x != nil {
+		return x.TaskRunId
+	}
+	return ""
+}
+
+func (x *Chunk) GetIndex() int64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Chunk) GetWall() int64 {
+	if x != nil {
+		return x.Wall
+	}
+	return 0
+}
+
+func (x *Chunk) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+type PutChunks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	Chunks        []*Chunk               `protobuf:"bytes,2,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutChunks) Reset() {
+	*x = PutChunks{}
+	mi := &file_limpet_v1_command_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutChunks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutChunks) ProtoMessage() {}
+
+func (x *PutChunks) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutChunks.ProtoReflect.Descriptor instead.
+func (*PutChunks) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *PutChunks) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *PutChunks) GetChunks() []*Chunk {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
 // ReleasePin clears the pin of a run so that its next assignment sets it anew.
 type ReleasePin struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2894,7 +3683,7 @@ type ReleasePin struct {
 
 func (x *ReleasePin) Reset() {
 	*x = ReleasePin{}
-	mi := &file_limpet_v1_command_proto_msgTypes[31]
+	mi := &file_limpet_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2906,7 +3695,7 @@ func (x *ReleasePin) String() string {
 func (*ReleasePin) ProtoMessage() {}
 
 func (x *ReleasePin) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[31]
+	mi := &file_limpet_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2919,7 +3708,7 @@ func (x *ReleasePin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePin.ProtoReflect.Descriptor instead.
 func (*ReleasePin) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReleasePin) GetTenantId() string {
@@ -2952,7 +3741,7 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x18\n" +
 	"\ainstant\x18\x02 \x01(\x03R\ainstant\x12\x12\n" +
 	"\x04wall\x18\x03 \x01(\x03R\x04wall\x12.\n" +
-	"\bcommands\x18\x04 \x03(\v2\x12.limpet.v1.CommandR\bcommands\"\xb7\t\n" +
+	"\bcommands\x18\x04 \x03(\v2\x12.limpet.v1.CommandR\bcommands\"\xe6\f\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\fR\trequestId\x124\n" +
@@ -2969,11 +3758,20 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x11put_worker_labels\x18\xb2\x02 \x01(\v2\x1a.limpet.v1.PutWorkerLabelsH\x00R\x0fputWorkerLabels\x12C\n" +
 	"\x0fset_worker_mode\x18\xb3\x02 \x01(\v2\x18.limpet.v1.SetWorkerModeH\x00R\rsetWorkerMode\x12<\n" +
 	"\ftrigger_runs\x18\x90\x03 \x01(\v2\x16.limpet.v1.TriggerRunsH\x00R\vtriggerRuns\x12<\n" +
-	"\fcancel_tasks\x18\x91\x03 \x01(\v2\x16.limpet.v1.CancelTasksH\x00R\vcancelTasks\x12,\n" +
+	"\fcancel_tasks\x18\x91\x03 \x01(\v2\x16.limpet.v1.CancelTasksH\x00R\vcancelTasks\x12<\n" +
+	"\freplay_tasks\x18\x92\x03 \x01(\v2\x16.limpet.v1.ReplayTasksH\x00R\vreplayTasks\x129\n" +
+	"\vpush_events\x18\x9a\x03 \x01(\v2\x15.limpet.v1.PushEventsH\x00R\n" +
+	"pushEvents\x12E\n" +
+	"\x0fjudge_condition\x18\x9b\x03 \x01(\v2\x19.limpet.v1.JudgeConditionH\x00R\x0ejudgeCondition\x12,\n" +
 	"\x06assign\x18\xf4\x03 \x01(\v2\x11.limpet.v1.AssignH\x00R\x06assign\x12B\n" +
 	"\x0ereport_started\x18\xf5\x03 \x01(\v2\x18.limpet.v1.ReportStartedH\x00R\rreportStarted\x12H\n" +
 	"\x10report_completed\x18\xf6\x03 \x01(\v2\x1a.limpet.v1.ReportCompletedH\x00R\x0freportCompleted\x12?\n" +
-	"\rreport_failed\x18\xf7\x03 \x01(\v2\x17.limpet.v1.ReportFailedH\x00R\freportFailed\x129\n" +
+	"\rreport_failed\x18\xf7\x03 \x01(\v2\x17.limpet.v1.ReportFailedH\x00R\freportFailed\x12E\n" +
+	"\x0frefresh_timeout\x18\xf8\x03 \x01(\v2\x19.limpet.v1.RefreshTimeoutH\x00R\x0erefreshTimeout\x12<\n" +
+	"\frelease_slot\x18\xf9\x03 \x01(\v2\x16.limpet.v1.ReleaseSlotH\x00R\vreleaseSlot\x120\n" +
+	"\bput_logs\x18\xfe\x03 \x01(\v2\x12.limpet.v1.PutLogsH\x00R\aputLogs\x126\n" +
+	"\n" +
+	"put_chunks\x18\xff\x03 \x01(\v2\x14.limpet.v1.PutChunksH\x00R\tputChunks\x129\n" +
 	"\vrelease_pin\x18\xd8\x04 \x01(\v2\x15.limpet.v1.ReleasePinH\x00R\n" +
 	"releasePinB\x06\n" +
 	"\x04kind\"\xc2\x01\n" +
@@ -2987,7 +3785,7 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x03key\x18\x05 \x01(\fR\x03key\x12/\n" +
 	"\bsettings\x18\x06 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\">\n" +
 	"\vPutSettings\x12/\n" +
-	"\bsettings\x18\x01 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\"\xa1\x02\n" +
+	"\bsettings\x18\x01 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\"\xca\x02\n" +
 	"\bSettings\x12#\n" +
 	"\rsoft_patience\x18\x01 \x01(\x03R\fsoftPatience\x12)\n" +
 	"\x10schedule_timeout\x18\x02 \x01(\x03R\x0fscheduleTimeout\x12+\n" +
@@ -2995,7 +3793,8 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x10delivery_timeout\x18\x04 \x01(\x03R\x0fdeliveryTimeout\x12!\n" +
 	"\fmax_requeues\x18\x05 \x01(\x05R\vmaxRequeues\x12#\n" +
 	"\rretention_age\x18\x06 \x01(\x03R\fretentionAge\x12%\n" +
-	"\x0eretention_runs\x18\a \x01(\x05R\rretentionRuns\"\x8a\x01\n" +
+	"\x0eretention_runs\x18\a \x01(\x05R\rretentionRuns\x12'\n" +
+	"\x0fcancel_children\x18\b \x01(\bR\x0ecancelChildren\"\x8a\x01\n" +
 	"\vPutWorkflow\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1f\n" +
 	"\vworkflow_id\x18\x02 \x01(\tR\n" +
@@ -3159,14 +3958,36 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\vCancelTasks\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x10\n" +
 	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa8\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"<\n" +
+	"\vReplayTasks\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x10\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\"\xa5\x01\n" +
+	"\x05Event\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
+	"\apayload\x18\x03 \x01(\fR\apayload\x12\x1a\n" +
+	"\bmetadata\x18\x04 \x01(\fR\bmetadata\x12\x14\n" +
+	"\x05scope\x18\x05 \x01(\tR\x05scope\x12\x1a\n" +
+	"\bpriority\x18\x06 \x01(\x05R\bpriority\x12\x12\n" +
+	"\x04wall\x18\a \x01(\x03R\x04wall\"S\n" +
+	"\n" +
+	"PushEvents\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12(\n" +
+	"\x06events\x18\x02 \x03(\v2\x10.limpet.v1.EventR\x06events\"\x95\x01\n" +
+	"\x0eJudgeCondition\x12\x1e\n" +
+	"\vtask_run_id\x18\x01 \x01(\tR\ttaskRunId\x12\x1c\n" +
+	"\tcondition\x18\x02 \x01(\x05R\tcondition\x12\x19\n" +
+	"\bevent_id\x18\x03 \x01(\tR\aeventId\x12\x14\n" +
+	"\x05holds\x18\x04 \x01(\bR\x05holds\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"\xc0\x01\n" +
 	"\x06Assign\x12\x1e\n" +
 	"\vtask_run_id\x18\x01 \x01(\tR\ttaskRunId\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\x05R\aattempt\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\x03R\x05epoch\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x19\n" +
-	"\bmove_pin\x18\x06 \x01(\bR\amovePin\"f\n" +
+	"\bmove_pin\x18\x06 \x01(\bR\amovePin\x12\x16\n" +
+	"\x06borrow\x18\a \x01(\bR\x06borrow\"f\n" +
 	"\rReportStarted\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1e\n" +
 	"\vtask_run_id\x18\x02 \x01(\tR\ttaskRunId\x12\x18\n" +
@@ -3181,7 +4002,32 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\vtask_run_id\x18\x02 \x01(\tR\ttaskRunId\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\x05R\aattempt\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x19\n" +
-	"\bno_retry\x18\x05 \x01(\bR\anoRetry\"X\n" +
+	"\bno_retry\x18\x05 \x01(\bR\anoRetry\"]\n" +
+	"\x0eRefreshTimeout\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1e\n" +
+	"\vtask_run_id\x18\x02 \x01(\tR\ttaskRunId\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\x03R\x02by\"J\n" +
+	"\vReleaseSlot\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1e\n" +
+	"\vtask_run_id\x18\x02 \x01(\tR\ttaskRunId\"\xa3\x01\n" +
+	"\aLogLine\x12\x1e\n" +
+	"\vtask_run_id\x18\x01 \x01(\tR\ttaskRunId\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x12\n" +
+	"\x04wall\x18\x03 \x01(\x03R\x04wall\x12\x14\n" +
+	"\x05level\x18\x04 \x01(\tR\x05level\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x12\x1a\n" +
+	"\bmetadata\x18\x06 \x01(\fR\bmetadata\"P\n" +
+	"\aPutLogs\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12(\n" +
+	"\x05lines\x18\x02 \x03(\v2\x12.limpet.v1.LogLineR\x05lines\"k\n" +
+	"\x05Chunk\x12\x1e\n" +
+	"\vtask_run_id\x18\x01 \x01(\tR\ttaskRunId\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x03R\x05index\x12\x12\n" +
+	"\x04wall\x18\x03 \x01(\x03R\x04wall\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\fR\amessage\"R\n" +
+	"\tPutChunks\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12(\n" +
+	"\x06chunks\x18\x02 \x03(\v2\x10.limpet.v1.ChunkR\x06chunks\"X\n" +
 	"\n" +
 	"ReleasePin\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x15\n" +
@@ -3218,7 +4064,7 @@ func file_limpet_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_limpet_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_limpet_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_limpet_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_limpet_v1_command_proto_goTypes = []any{
 	(Strategy)(0),              // 0: limpet.v1.Strategy
 	(Comparator)(0),            // 1: limpet.v1.Comparator
@@ -3250,11 +4096,21 @@ var file_limpet_v1_command_proto_goTypes = []any{
 	(*TriggerRuns)(nil),        // 27: limpet.v1.TriggerRuns
 	(*RunSpec)(nil),            // 28: limpet.v1.RunSpec
 	(*CancelTasks)(nil),        // 29: limpet.v1.CancelTasks
-	(*Assign)(nil),             // 30: limpet.v1.Assign
-	(*ReportStarted)(nil),      // 31: limpet.v1.ReportStarted
-	(*ReportCompleted)(nil),    // 32: limpet.v1.ReportCompleted
-	(*ReportFailed)(nil),       // 33: limpet.v1.ReportFailed
-	(*ReleasePin)(nil),         // 34: limpet.v1.ReleasePin
+	(*ReplayTasks)(nil),        // 30: limpet.v1.ReplayTasks
+	(*Event)(nil),              // 31: limpet.v1.Event
+	(*PushEvents)(nil),         // 32: limpet.v1.PushEvents
+	(*JudgeCondition)(nil),     // 33: limpet.v1.JudgeCondition
+	(*Assign)(nil),             // 34: limpet.v1.Assign
+	(*ReportStarted)(nil),      // 35: limpet.v1.ReportStarted
+	(*ReportCompleted)(nil),    // 36: limpet.v1.ReportCompleted
+	(*ReportFailed)(nil),       // 37: limpet.v1.ReportFailed
+	(*RefreshTimeout)(nil),     // 38: limpet.v1.RefreshTimeout
+	(*ReleaseSlot)(nil),        // 39: limpet.v1.ReleaseSlot
+	(*LogLine)(nil),            // 40: limpet.v1.LogLine
+	(*PutLogs)(nil),            // 41: limpet.v1.PutLogs
+	(*Chunk)(nil),              // 42: limpet.v1.Chunk
+	(*PutChunks)(nil),          // 43: limpet.v1.PutChunks
+	(*ReleasePin)(nil),         // 44: limpet.v1.ReleasePin
 }
 var file_limpet_v1_command_proto_depIdxs = []int32{
 	4,  // 0: limpet.v1.Entry.commands:type_name -> limpet.v1.Command
@@ -3271,37 +4127,47 @@ var file_limpet_v1_command_proto_depIdxs = []int32{
 	26, // 11: limpet.v1.Command.set_worker_mode:type_name -> limpet.v1.SetWorkerMode
 	27, // 12: limpet.v1.Command.trigger_runs:type_name -> limpet.v1.TriggerRuns
 	29, // 13: limpet.v1.Command.cancel_tasks:type_name -> limpet.v1.CancelTasks
-	30, // 14: limpet.v1.Command.assign:type_name -> limpet.v1.Assign
-	31, // 15: limpet.v1.Command.report_started:type_name -> limpet.v1.ReportStarted
-	32, // 16: limpet.v1.Command.report_completed:type_name -> limpet.v1.ReportCompleted
-	33, // 17: limpet.v1.Command.report_failed:type_name -> limpet.v1.ReportFailed
-	34, // 18: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
-	7,  // 19: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
-	7,  // 20: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
-	10, // 21: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
-	10, // 22: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
-	0,  // 23: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
-	14, // 24: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	17, // 25: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
-	18, // 26: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
-	11, // 27: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
-	13, // 28: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
-	15, // 29: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
-	14, // 30: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	16, // 31: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
-	12, // 32: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
-	1,  // 33: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
-	11, // 34: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
-	12, // 35: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
-	12, // 36: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
-	2,  // 37: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
-	28, // 38: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
-	13, // 39: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	30, // 14: limpet.v1.Command.replay_tasks:type_name -> limpet.v1.ReplayTasks
+	32, // 15: limpet.v1.Command.push_events:type_name -> limpet.v1.PushEvents
+	33, // 16: limpet.v1.Command.judge_condition:type_name -> limpet.v1.JudgeCondition
+	34, // 17: limpet.v1.Command.assign:type_name -> limpet.v1.Assign
+	35, // 18: limpet.v1.Command.report_started:type_name -> limpet.v1.ReportStarted
+	36, // 19: limpet.v1.Command.report_completed:type_name -> limpet.v1.ReportCompleted
+	37, // 20: limpet.v1.Command.report_failed:type_name -> limpet.v1.ReportFailed
+	38, // 21: limpet.v1.Command.refresh_timeout:type_name -> limpet.v1.RefreshTimeout
+	39, // 22: limpet.v1.Command.release_slot:type_name -> limpet.v1.ReleaseSlot
+	41, // 23: limpet.v1.Command.put_logs:type_name -> limpet.v1.PutLogs
+	43, // 24: limpet.v1.Command.put_chunks:type_name -> limpet.v1.PutChunks
+	44, // 25: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
+	7,  // 26: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
+	7,  // 27: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
+	10, // 28: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
+	10, // 29: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
+	0,  // 30: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
+	14, // 31: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	17, // 32: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
+	18, // 33: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
+	11, // 34: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
+	13, // 35: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
+	15, // 36: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
+	14, // 37: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	16, // 38: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
+	12, // 39: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
+	1,  // 40: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
+	11, // 41: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
+	12, // 42: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
+	12, // 43: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
+	2,  // 44: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
+	28, // 45: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
+	13, // 46: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
+	31, // 47: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
+	40, // 48: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
+	42, // 49: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_limpet_v1_command_proto_init() }
@@ -3323,10 +4189,17 @@ func file_limpet_v1_command_proto_init() {
 		(*Command_SetWorkerMode)(nil),
 		(*Command_TriggerRuns)(nil),
 		(*Command_CancelTasks)(nil),
+		(*Command_ReplayTasks)(nil),
+		(*Command_PushEvents)(nil),
+		(*Command_JudgeCondition)(nil),
 		(*Command_Assign)(nil),
 		(*Command_ReportStarted)(nil),
 		(*Command_ReportCompleted)(nil),
 		(*Command_ReportFailed)(nil),
+		(*Command_RefreshTimeout)(nil),
+		(*Command_ReleaseSlot)(nil),
+		(*Command_PutLogs)(nil),
+		(*Command_PutChunks)(nil),
 		(*Command_ReleasePin)(nil),
 	}
 	type x struct{}
@@ -3335,7 +4208,7 @@ func file_limpet_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_limpet_v1_command_proto_rawDesc), len(file_limpet_v1_command_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   32,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
