@@ -54,6 +54,20 @@ func (m *Machine) dispatch(c Command) (Result, *Refusal) {
 		return m.triggerRuns(k.TriggerRuns)
 	case *limpetv1.Command_CancelTasks:
 		return m.cancelTasks(k.CancelTasks)
+	case *limpetv1.Command_ReplayTasks:
+		return m.replayTasks(k.ReplayTasks)
+	case *limpetv1.Command_PushEvents:
+		return m.pushEvents(k.PushEvents)
+	case *limpetv1.Command_JudgeCondition:
+		return m.judgeCondition(k.JudgeCondition)
+	case *limpetv1.Command_RefreshTimeout:
+		return m.refreshTimeout(k.RefreshTimeout)
+	case *limpetv1.Command_ReleaseSlot:
+		return m.releaseSlot(k.ReleaseSlot)
+	case *limpetv1.Command_PutLogs:
+		return m.putLogs(k.PutLogs)
+	case *limpetv1.Command_PutChunks:
+		return m.putChunks(k.PutChunks)
 	case *limpetv1.Command_Assign:
 		return m.assign(k.Assign)
 	case *limpetv1.Command_ReportStarted:
@@ -79,7 +93,8 @@ func remembered(c Command) bool {
 	switch c.GetKind().(type) {
 	case *limpetv1.Command_AttachSession, *limpetv1.Command_RemoveWorker, *limpetv1.Command_PutWorkerLabels,
 		*limpetv1.Command_SetWorkerMode, *limpetv1.Command_CancelTasks, *limpetv1.Command_ReleasePin,
-		*limpetv1.Command_PutSettings, *limpetv1.Command_PutWorkflow:
+		*limpetv1.Command_PutSettings, *limpetv1.Command_PutWorkflow, *limpetv1.Command_ReplayTasks,
+		*limpetv1.Command_PushEvents, *limpetv1.Command_RefreshTimeout, *limpetv1.Command_PutLogs:
 		return true
 	}
 	return false

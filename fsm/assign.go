@@ -11,6 +11,14 @@ func NewAssign(t *TaskRun, w *Worker, reason string, move bool) Command {
 	}}}
 }
 
+// NewBorrow makes the command that gives a task run to the worker of its parent
+// task run, in whose place it takes the slots.
+func NewBorrow(t *TaskRun, w *Worker, reason string) Command {
+	c := NewAssign(t, w, reason, false)
+	c.GetAssign().Borrow = true
+	return c
+}
+
 // assign gives a queued task run to a worker, if all still holds that the
 // scheduler saw. It is the only place where a pin is set by an assignment.
 func (m *Machine) assign(c *limpetv1.Assign) (Result, *Refusal) {
@@ -25,7 +33,14 @@ func (m *Machine) assign(c *limpetv1.Assign) (Result, *Refusal) {
 	}
 	def := s.taskOf(t)
 	r, _ := s.runs.Get(t.Run)
-	if why := s.rejects(w, t, def, r); why != "" {
+	room, lender := w, (*TaskRun)(nil)
+	if c.GetBorrow() {
+		if lender = s.lender(t, w); lender == nil {
+			return Result{}, refuse(CodeStale, "borrow", string(t.ID), "its parent has no slots to lend at the worker", "")
+		}
+		room = w.take(s.taskOf(lender).Slots, -1)
+	}
+	if why := s.rejects(room, t, def, r); why != "" {
 		return Result{}, refuse(CodeStale, "worker_id", c.GetWorkerId(), why, "")
 	}
 	if no := m.pinAt(w, t, c.GetMovePin()); no != nil {
@@ -36,8 +51,14 @@ func (m *Machine) assign(c *limpetv1.Assign) (Result, *Refusal) {
 	n.AssignedWall, n.StartedWall = s.stamp.Wall, 0
 	n.Deadline = s.stamp.Instant.Add(s.settings.DeliveryTimeout)
 	n.Output, n.Error = nil, ""
+	n.Released, n.LentTo, n.Lender = false, "", ""
+	if lender != nil {
+		from := *lender
+		from.LentTo, n.Lender = n.ID, from.ID
+		s.setTask(&from)
+	}
 	s.setTask(&n)
-	used := w.take(def.Slots, 1)
+	used := room.take(def.Slots, 1)
 	used.LastAssigned = s.seq
 	s.setWorker(used)
 	m.effect(WorkerChanged, string(w.ID))

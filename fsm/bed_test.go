@@ -145,6 +145,12 @@ func (b *bed) workflow(name string, sticky limpetv1.Strategy, tasks []taskSpec) 
 			key, val, _ := strings.Cut(v, "=")
 			td.Labels = []*limpetv1.LabelWish{{Label: &limpetv1.Label{Key: key, Text: val}, Required: t.opts["required"] != "", Weight: 100}}
 		}
+		td.Conditions = append(td.Conditions, conditions(b.t, "wait", limpetv1.ConditionAction_CONDITION_ACTION_QUEUE, t.opts["wait"])...)
+		td.Conditions = append(td.Conditions, conditions(b.t, "skip", limpetv1.ConditionAction_CONDITION_ACTION_SKIP, t.opts["skip"])...)
+		td.Conditions = append(td.Conditions, conditions(b.t, "cancel", limpetv1.ConditionAction_CONDITION_ACTION_CANCEL, t.opts["cancel"])...)
+		if v := t.opts["slots"]; v != "" {
+			td.Slots[0].Units = int32(atoi(b.t, v))
+		}
 		if t.opts["onfailure"] != "" {
 			def.OnFailure = td
 		} else {
@@ -158,6 +164,34 @@ func (b *bed) workflow(name string, sticky limpetv1.Strategy, tasks []taskSpec) 
 	return b.do(&limpetv1.Command{Kind: &limpetv1.Command_PutWorkflow{PutWorkflow: &limpetv1.PutWorkflow{
 		TenantId: testTenant, WorkflowId: b.mint(), VersionId: b.mint(), Definition: raw,
 	}}})
+}
+
+// conditions reads groups joined by &, of alternatives joined by |, each
+// sleep/10s, event/KEY[/EXPRESSION] or parent/TASK/EXPRESSION.
+func conditions(tb testing.TB, name string, action limpetv1.ConditionAction, text string) []*limpetv1.Condition {
+	tb.Helper()
+	var out []*limpetv1.Condition
+	if text == "" {
+		return nil
+	}
+	for g, group := range strings.Split(text, "&") {
+		for _, alt := range strings.Split(group, "|") {
+			f := append(strings.SplitN(alt, "/", 3), "", "")
+			c := &limpetv1.Condition{Action: action, Group: fmt.Sprintf("%s-%d", name, g), Key: f[1], Expression: f[2]}
+			switch f[0] {
+			case "sleep":
+				c.Kind, c.Sleep = limpetv1.ConditionKind_CONDITION_KIND_SLEEP, int64(dur(tb, f[1]))
+			case "event":
+				c.Kind, c.EventKey = limpetv1.ConditionKind_CONDITION_KIND_EVENT, f[1]
+			case "parent":
+				c.Kind, c.Parent = limpetv1.ConditionKind_CONDITION_KIND_PARENT, f[1]
+			default:
+				tb.Fatalf("unknown condition %q", alt)
+			}
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func (b *bed) register(name string, slots int32, labels []*limpetv1.Label, actions ...string) {
@@ -250,9 +284,16 @@ func reportCommand(verb, task string, attempt int32, text string) fsm.Command {
 		}}}
 	default:
 		return &limpetv1.Command{Kind: &limpetv1.Command_ReportCompleted{ReportCompleted: &limpetv1.ReportCompleted{
-			TenantId: testTenant, TaskRunId: task, Attempt: attempt, Output: []byte(`{}`),
+			TenantId: testTenant, TaskRunId: task, Attempt: attempt, Output: []byte(or(text, `{}`)),
 		}}}
 	}
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 func atoi(tb testing.TB, s string) int {

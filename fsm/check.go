@@ -23,7 +23,7 @@ func (c *checker) fail(format string, args ...any) {
 
 func (c *checker) tasks() {
 	s := c.v.st
-	waiting, parked, held, deadlines := 0, 0, 0, 0
+	waiting, parked, held, deadlines, listening, borrowing := 0, 0, 0, 0, 0, 0
 	s.tasks.Scan(func(_ TaskRunID, t *TaskRun) bool {
 		if t.Deadline != 0 {
 			deadlines++
@@ -32,11 +32,19 @@ func (c *checker) tasks() {
 		case t.Status.Held():
 			held++
 			c.holder(t)
+		case t.Status == Blocked:
+			s.eachListen(t, func(listenKey) { listening++ })
+			if t.Waiting == 0 && len(t.Conds) == 0 && !c.idle(t) {
+				c.fail("I7: task run %s is blocked and waits for nothing", t.ID)
+			}
 		case t.Status == Queued:
 			if _, ok := s.pins.Get(t.Run); ok {
 				parked++
 			} else {
 				waiting++
+			}
+			if _, ok := s.borrowKeyOf(t); ok {
+				borrowing++
 			}
 			if t.Deadline == 0 {
 				c.fail("I7: queued task run %s has no deadline", t.ID)
@@ -48,6 +56,16 @@ func (c *checker) tasks() {
 		c.fail("indexes: waiting %d/%d, parked %d/%d, held %d/%d, deadlines %d/%d (true/indexed)",
 			waiting, s.waiting.Len(), parked, s.parked.Len(), held, s.held.Len(), deadlines, s.deadlines.Len())
 	}
+	if listening != s.listening.Len() || borrowing != s.borrow.Len() {
+		c.fail("indexes: listening %d/%d, borrowing %d/%d (true/indexed)", listening, s.listening.Len(), borrowing, s.borrow.Len())
+	}
+}
+
+// idle reports whether a task run waits for what no count says: the on-failure
+// task, for the others.
+func (c *checker) idle(t *TaskRun) bool {
+	v, ok := c.v.st.versions.Get(t.Version)
+	return ok && v.OnFailure == t.Index
 }
 
 // holder checks the worker of a held task run: I2, I4.
@@ -73,6 +91,9 @@ func (c *checker) workers() {
 	s.workers.Scan(func(id WorkerID, w *Worker) bool {
 		used := make([]int32, len(w.Slots))
 		s.heldBy(id, func(t *TaskRun) bool {
+			if !t.counted() {
+				return true
+			}
 			for _, r := range s.taskOf(t).Slots {
 				if i := w.slotIndex(r.Type); i >= 0 {
 					used[i] += r.Units

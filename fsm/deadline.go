@@ -38,7 +38,9 @@ func (m *Machine) fire(t *TaskRun) {
 		m.requeue(t, "its worker did not say STARTED within "+s.settings.DeliveryTimeout.String())
 	case Running:
 		m.fail(t, "TIMED_OUT: Task exceeded timeout of "+or(s.taskOf(t).ExecutionTimeout, s.settings.ExecutionTimeout).String(), false)
-	case Blocked, Completed, Failed, Cancelled, Skipped:
+	case Blocked:
+		m.slept(t)
+	case Completed, Failed, Cancelled, Skipped:
 		// No deadline is ever set in these states.
 		n := *t
 		n.Deadline = 0

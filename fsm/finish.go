@@ -26,13 +26,9 @@ func (m *Machine) finish(t *TaskRun, status Status, output []byte, why string) {
 		}
 		m.closeOne(n.Run)
 		for _, c := range m.children(&n) {
-			if why := m.settle(c); why != "" {
-				status := Cancelled
-				if why == skippedParents {
-					status = Skipped
-				}
+			if stop := m.settle(c); stop.task != "" {
 				child, _ := m.st.tasks.Get(c.ID)
-				todo = append(todo, end{child, status, nil, why})
+				todo = append(todo, end{child, stop.status, nil, stop.why})
 			}
 		}
 		if f, status := m.onFailure(n.Run); f != nil {
@@ -55,17 +51,26 @@ func (m *Machine) children(t *TaskRun) []*TaskRun {
 const skippedParents = "all parents were skipped"
 
 // settle counts down the parents that a blocked task run waits for. With the
-// last one it is queued, or the reason is given why it never will be.
-func (m *Machine) settle(t *TaskRun) string {
-	if t.Status != Blocked {
-		return ""
+// last one it is ready, and the reason is given if it will never be queued.
+func (m *Machine) settle(t *TaskRun) ending {
+	if t.Status != Blocked || t.Waiting == 0 {
+		return ending{}
 	}
-	s, n := m.st, *t
+	n := *t
 	n.Waiting--
-	s.setTask(&n)
+	m.st.setTask(&n)
 	if n.Waiting > 0 {
-		return ""
+		return ending{}
 	}
+	next := n
+	return m.ready(&next)
+}
+
+// ready takes a blocked task run on whose parents are all final: it is queued,
+// waits for its conditions, or ends, for the reason given. The task run must be
+// the caller's own copy.
+func (m *Machine) ready(t *TaskRun) ending {
+	s := m.st
 	r, _ := s.runs.Get(t.Run)
 	def := s.taskOf(t)
 	skipped := 0
@@ -73,18 +78,36 @@ func (m *Machine) settle(t *TaskRun) string {
 		p, _ := s.tasks.Get(r.Tasks[i])
 		switch p.Status {
 		case Failed, Cancelled:
-			return "parent task " + itoq(s.taskOf(p).Name) + " ended " + p.Status.String()
+			return ending{t.ID, Cancelled, "parent task " + itoq(s.taskOf(p).Name) + " ended " + p.Status.String()}
 		case Skipped:
 			skipped++
 		case Blocked, Queued, Backoff, Assigned, Running, Completed:
 		}
 	}
-	if skipped == len(def.Parents) {
-		return skippedParents
+	if skipped > 0 && skipped == len(def.Parents) {
+		return ending{t.ID, Skipped, skippedParents}
 	}
-	next := n
-	m.enqueue(&next)
-	return ""
+	if len(def.Conditions) > 0 {
+		m.arm(t)
+		return m.resolve(t)
+	}
+	m.enqueue(t)
+	return ending{}
+}
+
+// ending is how a task run is to end that never gets a worker; the zero value
+// is for none.
+type ending struct {
+	task   TaskRunID
+	status Status
+	why    string
+}
+
+// end carries an ending out.
+func (m *Machine) end(e ending) {
+	if t, ok := m.st.tasks.Get(e.task); ok && e.task != "" {
+		m.finish(t, e.status, nil, e.why)
+	}
 }
 
 // onFailure queues the run's on-failure task once all others are final and one

@@ -57,3 +57,10 @@ func taskRunID(run RunID, index, total int) TaskRunID {
 	_, _ = fmt.Fprintf(h, "%s/%d", run, index)
 	return TaskRunID(fmt.Sprintf("%s%012x", run[:24], h.Sum64()&(1<<48-1)))
 }
+
+// fold makes a number of a text, the same on every machine.
+func fold(s string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s))
+	return h.Sum32()
+}

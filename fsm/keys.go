@@ -66,6 +66,33 @@ type parkCount [3]int
 
 func (p parkCount) total() int { return p[parkHard] + p[parkSoft] + p[parkOverflow] }
 
+// borrowKey: queued task runs that may take over the slots of their parent task
+// run at a worker.
+type borrowKey struct {
+	worker WorkerID
+	parent TaskRunID
+	seq    Seq
+	task   TaskRunID
+}
+
+func lessBorrow(a, b borrowKey) bool {
+	return cmp.Or(cmp.Compare(a.worker, b.worker), cmp.Compare(a.parent, b.parent),
+		cmp.Compare(a.seq, b.seq), cmp.Compare(a.task, b.task)) < 0
+}
+
+// listenKey: the conditions that wait for an event.
+type listenKey struct {
+	tenant TenantID
+	key    string
+	task   TaskRunID
+	cond   int
+}
+
+func lessListen(a, b listenKey) bool {
+	return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.key, b.key),
+		cmp.Compare(a.task, b.task), cmp.Compare(a.cond, b.cond)) < 0
+}
+
 // deadlineKey: what happens to a task run next by itself.
 type deadlineKey struct {
 	at   Instant

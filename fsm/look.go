@@ -11,7 +11,9 @@ import (
 
 // HasWork reports whether any queued task run might be placed: some class
 // waits, or some worker with parked task runs deserves a look.
-func (v View) HasWork() bool { return v.st.waiting.Len() > 0 || v.st.attention.Len() > 0 }
+func (v View) HasWork() bool {
+	return v.st.waiting.Len() > 0 || v.st.attention.Len() > 0 || v.st.cases.Len() > 0
+}
 
 // Attention gives the first worker after the given one whose parked task runs
 // deserve a look: it has room for them, or they may go elsewhere.

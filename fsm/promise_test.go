@@ -20,9 +20,10 @@ import (
 //	workflow NAME SOFT|HARD|NONE TASK[<PARENT,PARENT][:opt=value;opt=value] ...
 //	worker NAME SLOTS [label=value] WORKFLOW ...   register and attach
 //	trigger RUN WORKFLOW [parent=RUN.TASK] [desired=WORKER] [key=K] [label=k:v]
-//	start|complete|fail RUN.TASK [ATTEMPT]
+//	start|complete|fail RUN.TASK [ATTEMPT] [output=JSON]
 //	detach|attach|lose|pause|resume|drain|leave WORKER
-//	cancel RUN | release RUN | sleep 5s
+//	cancel RUN | replay RUN[.TASK] | release RUN | sleep 5s
+//	push KEY [JSON] | refresh RUN.TASK 5s | release-slot RUN.TASK
 //	? RUN.TASK | ? RUN | ? pin RUN | ? refusal | ? fenced | ? why RUN.TASK | ? error RUN.TASK
 
 var rewrite = flag.Bool("rewrite", false, "write the answers seen into the scenario files; commit only what you can explain")
@@ -106,11 +107,18 @@ func (p *player) play(verb string, args []string) {
 		p.playTrigger(args)
 	case "start", "complete", "fail":
 		name := map[string]string{"start": "started", "complete": "completed", "fail": "failed"}[verb]
-		attempt := int32(-1)
-		if len(args) > 1 {
-			attempt = int32(atoi(p.t, args[1]))
+		attempt, text := int32(-1), ""
+		if verb == "fail" {
+			text = "boom"
 		}
-		p.report(name, args[0], attempt, "boom")
+		for _, a := range args[1:] {
+			if out, ok := strings.CutPrefix(a, "output="); ok {
+				text = out
+			} else {
+				attempt = int32(atoi(p.t, a))
+			}
+		}
+		p.report(name, args[0], attempt, text)
 	case "detach":
 		p.detach(args[0])
 	case "attach":
@@ -129,6 +137,23 @@ func (p *player) play(verb string, args []string) {
 		p.do(&limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{CancelTasks: &limpetv1.CancelTasks{TenantId: testTenant, Ids: []string{p.id(args[0])}}}})
 	case "release":
 		p.do(&limpetv1.Command{Kind: &limpetv1.Command_ReleasePin{ReleasePin: &limpetv1.ReleasePin{TenantId: testTenant, RunId: p.id(args[0]), Reason: "test"}}})
+	case "replay":
+		id := p.id(args[0])
+		if strings.Contains(args[0], ".") {
+			id = string(p.task(args[0]).ID)
+		}
+		p.do(&limpetv1.Command{Kind: &limpetv1.Command_ReplayTasks{ReplayTasks: &limpetv1.ReplayTasks{TenantId: testTenant, Ids: []string{id}}}})
+	case "push":
+		e := &limpetv1.Event{Id: p.mint(), Key: args[0], Payload: []byte(strings.Join(append(args[1:], ""), ""))}
+		p.do(&limpetv1.Command{Kind: &limpetv1.Command_PushEvents{PushEvents: &limpetv1.PushEvents{TenantId: testTenant, Events: []*limpetv1.Event{e}}}})
+	case "refresh":
+		p.do(&limpetv1.Command{Kind: &limpetv1.Command_RefreshTimeout{RefreshTimeout: &limpetv1.RefreshTimeout{
+			TenantId: testTenant, TaskRunId: string(p.task(args[0]).ID), By: int64(dur(p.t, args[1])),
+		}}})
+	case "release-slot":
+		p.do(&limpetv1.Command{Kind: &limpetv1.Command_ReleaseSlot{ReleaseSlot: &limpetv1.ReleaseSlot{
+			TenantId: testTenant, TaskRunId: string(p.task(args[0]).ID),
+		}}})
 	case "sleep":
 		p.sleep(dur(p.t, args[0]))
 	default:

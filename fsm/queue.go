@@ -14,7 +14,13 @@ func (s *State) indexTask(t *TaskRun) {
 	switch {
 	case t.Status.Held():
 		s.held.Set(heldKey{t.Worker, t.ID})
+	case t.Status == Blocked:
+		s.indexConds(t)
 	case t.Status == Queued:
+		if k, ok := s.borrowKeyOf(t); ok {
+			s.borrow.Set(k)
+			s.attendID(k.worker)
+		}
 		if k, ok := s.parkKeyOf(t); ok {
 			s.parked.Set(k)
 			s.countParked(k, 1)
@@ -31,7 +37,13 @@ func (s *State) unindexTask(t *TaskRun) {
 	switch {
 	case t.Status.Held():
 		s.held.Delete(heldKey{t.Worker, t.ID})
+	case t.Status == Blocked:
+		s.unindexConds(t)
 	case t.Status == Queued:
+		if k, ok := s.borrowKeyOf(t); ok {
+			s.borrow.Delete(k)
+			s.attendID(k.worker)
+		}
 		if k, ok := s.parkKeyOf(t); ok {
 			if _, was := s.parked.Delete(k); was {
 				s.countParked(k, -1)
@@ -50,7 +62,11 @@ func (s *State) countParked(k parkKey, by int) {
 	} else {
 		s.parkedAt.Set(k.worker, n)
 	}
-	if w, ok := s.workers.Get(k.worker); ok {
+	s.attendID(k.worker)
+}
+
+func (s *State) attendID(id WorkerID) {
+	if w, ok := s.workers.Get(id); ok {
 		s.attend(w)
 	}
 }
@@ -103,6 +119,7 @@ func (m *Machine) enqueue(t *TaskRun) {
 	s := m.st
 	def := s.taskOf(t)
 	t.Status, t.Overflow = Queued, false
+	t.Released, t.LentTo, t.Lender = false, "", ""
 	if r, ok := s.runs.Get(t.Run); ok {
 		t.QueueSeq = r.Seq
 	}

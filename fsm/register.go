@@ -53,6 +53,7 @@ func (v *Version) parse() *Refusal {
 	}
 	v.Name, v.Sticky, v.DefaultPriority, v.OnFailure = d.GetName(), Strategy(d.GetSticky()), d.GetDefaultPriority(), -1
 	v.Tasks, v.Unserved = nil, unserved(&d)
+	v.EventTriggers, v.Filtered = d.GetEventTriggers(), len(d.GetDefaultFilters()) > 0
 	defs := d.GetTasks()
 	switch {
 	case strings.TrimSpace(v.Name) == "":
@@ -120,6 +121,10 @@ func (v *Version) addTask(i int, t *limpetv1.TaskDefinition, defs []*limpetv1.Ta
 			task.Parents = append(task.Parents, j)
 		}
 	}
+	var no *Refusal
+	if task.Conditions, no = conditionsFrom(field, t, task.Parents, defs); no != nil {
+		return no
+	}
 	v.Tasks = append(v.Tasks, task)
 	return nil
 }
@@ -180,7 +185,6 @@ func unserved(d *limpetv1.WorkflowDefinition) []string {
 	}
 	for _, t := range tasks {
 		add(len(t.GetConcurrency()) > 0, "concurrency")
-		add(len(t.GetConditions()) > 0, "conditions")
 		add(len(t.GetRateLimits()) > 0, "rate limits")
 		add(t.GetBatch() != nil, "batch tasks")
 		add(t.GetDurable(), "durable tasks")

@@ -125,7 +125,10 @@ func (m *Machine) freeSlots(t *TaskRun) {
 	}
 	s := m.st
 	if w, ok := s.workers.Get(t.Worker); ok {
-		s.setWorker(w.take(s.taskOf(t).Slots, -1))
+		if t.counted() {
+			w = w.take(s.taskOf(t).Slots, -1)
+		}
+		s.setWorker(m.giveBack(t, w))
 		m.effect(WorkerChanged, string(w.ID))
 	}
 }

@@ -90,6 +90,14 @@ func (s *State) load(kind byte, body []byte) error {
 		return put(s.pins, body, func(p *Pin) RunID { return p.Run })
 	case kindRequest:
 		return put(s.requests, body, func(r *request) string { return r.ID })
+	case kindEvent:
+		return put(s.events, body, func(e *Event) string { return e.ID })
+	case kindCase:
+		return put(s.cases, body, func(c *Case) string { return c.key() })
+	case kindLogLine:
+		return put(s.logs, body, func(l *LogLine) string { return l.key() })
+	case kindChunk:
+		return put(s.chunks, body, func(c *Chunk) string { return c.key() })
 	case kindChild:
 		var c child
 		if err := decode(body, &c); err != nil {
@@ -142,6 +150,18 @@ func (s *State) rebuild() {
 		if r.Status.Final() {
 			s.finished.Set(ageKey{r.FinishedAt, string(id)})
 		}
+		return true
+	})
+	s.events.Scan(func(id string, e *Event) bool {
+		s.eventAge.Set(e.Seq, id)
+		return true
+	})
+	s.logs.Scan(func(_ string, l *LogLine) bool {
+		s.countLine(l.Run, 1)
+		return true
+	})
+	s.chunks.Scan(func(_ string, c *Chunk) bool {
+		s.countLine(c.Run, 1)
 		return true
 	})
 	s.pins.Scan(func(id RunID, p *Pin) bool {

@@ -36,21 +36,22 @@ func (m *Machine) forgetRun(id RunID) {
 	}
 	for _, t := range r.Tasks {
 		s.tasks.Delete(t)
-		var keys []string
-		s.children.Ascend(string(t)+"/", func(k string, _ RunID) bool {
-			if len(k) <= len(t) || k[:len(t)+1] != string(t)+"/" {
-				return false
-			}
-			keys = append(keys, k)
-			return true
-		})
-		for _, k := range keys {
-			s.children.Delete(k)
-		}
+		s.forgetSpawned(t)
+		s.forgetLines(t)
 	}
+	s.lines.Delete(id)
 	s.pins.Delete(id)
 	s.runOrder.Delete(r.Seq)
 	s.runs.Delete(id)
+}
+
+// forgetSpawned lets a task run spawn its children anew.
+func (s *State) forgetSpawned(t TaskRunID) {
+	var keys []string
+	s.scanSpawned(t, func(k string, _ RunID) { keys = append(keys, k) })
+	for _, k := range keys {
+		s.children.Delete(k)
+	}
 }
 
 func (m *Machine) forgetWorkers() {

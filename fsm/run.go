@@ -64,6 +64,10 @@ type Run struct {
 	// Prefer is a worker to try for the first assignment; never waited for.
 	Prefer WorkerID
 
+	// EventID and EventKey name the event that started the run, if one did.
+	EventID  string
+	EventKey string
+
 	Tasks []TaskRunID // by index of the version's task
 	Open  int32       // task runs that are not final
 
@@ -97,4 +101,6 @@ func (r *Run) fields(c *codec) {
 	num(c, 20, &r.StartedWall)
 	num(c, 21, &r.FinishedAt)
 	num(c, 22, &r.FinishedWall)
+	str(c, 23, &r.EventID)
+	str(c, 24, &r.EventKey)
 }

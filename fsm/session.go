@@ -123,6 +123,7 @@ func (m *Machine) lose(w *Worker, reason string) {
 		return true
 	})
 	for _, t := range held {
+		t, _ = s.tasks.Get(t.ID) // one before it may have given it its slots back
 		m.requeue(t, "the lease of worker "+describe(&n)+" was lost: "+reason)
 	}
 }

@@ -27,6 +27,8 @@ type Settings struct {
 	// than so many; but never within the first minute.
 	RetentionAge  time.Duration
 	RetentionRuns int32
+	// CancelChildren: to cancel a task run cancels the runs that it spawned.
+	CancelChildren bool
 }
 
 // DefaultSettings are the settings of a new cluster.
@@ -50,6 +52,7 @@ func (s *Settings) fields(c *codec) {
 	num(c, 5, &s.MaxRequeues)
 	num(c, 6, &s.RetentionAge)
 	num(c, 7, &s.RetentionRuns)
+	flag(c, 8, &s.CancelChildren)
 }
 
 func (m *Machine) putSettings(cmd *limpetv1.PutSettings) (Result, *Refusal) {
@@ -74,6 +77,7 @@ func (m *Machine) putSettings(cmd *limpetv1.PutSettings) (Result, *Refusal) {
 			f.set(f.got)
 		}
 	}
+	s.CancelChildren = p.GetCancelChildren()
 	m.st.settings = s
 	return Result{}, nil
 }

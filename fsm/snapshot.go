@@ -30,6 +30,10 @@ const (
 	kindPin
 	kindChild
 	kindRequest
+	kindEvent
+	kindCase
+	kindLogLine
+	kindChunk
 )
 
 // maxFrame bounds a record, so that a damaged length is an error and not an
@@ -84,7 +88,8 @@ func (s *State) records(visit func(kind byte, o object) error) error {
 		scan(s.keys, kindKey, visit), scan(s.tenants, kindTenant, visit), scan(s.workflows, kindWorkflow, visit),
 		scan(s.versions, kindVersion, visit), scan(s.workers, kindWorker, visit), scan(s.runs, kindRun, visit),
 		scan(s.tasks, kindTaskRun, visit), scan(s.pins, kindPin, visit), scan(s.requests, kindRequest, visit),
-		s.scanChildren(visit),
+		s.scanChildren(visit), scan(s.events, kindEvent, visit), scan(s.cases, kindCase, visit),
+		scan(s.logs, kindLogLine, visit), scan(s.chunks, kindChunk, visit),
 	)
 }
 

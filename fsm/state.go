@@ -19,6 +19,10 @@ type State struct {
 	pins      table[RunID, *Pin]
 	children  table[string, RunID]
 	requests  table[string, *request]
+	events    table[string, *Event]
+	cases     table[string, *Case]
+	logs      table[string, *LogLine]
+	chunks    table[string, *Chunk]
 
 	names     table[string, WorkflowID]
 	runOrder  table[Seq, RunID]
@@ -35,6 +39,10 @@ type State struct {
 	profiles  table[profileKey, *Profile]
 	actions   index[actionKey]
 	free      index[freeKey]
+	borrow    index[borrowKey]
+	listening index[listenKey]
+	eventAge  table[Seq, string]
+	lines     table[RunID, int] // log lines and chunks kept of a run
 }
 
 func newState() *State {
@@ -50,6 +58,9 @@ func newState() *State {
 		waiting: newIndex(lessWait), parked: newIndex(lessPark), parkedAt: newTable[WorkerID, parkCount](),
 		attention: newTable[WorkerID, struct{}](), deadlines: newIndex(lessDeadline),
 		profiles: newTable[profileKey, *Profile](), actions: newIndex(lessAction), free: newIndex(lessFree),
+		events: newTable[string, *Event](), cases: newTable[string, *Case](), logs: newTable[string, *LogLine](),
+		chunks: newTable[string, *Chunk](), borrow: newIndex(lessBorrow), listening: newIndex(lessListen),
+		eventAge: newTable[Seq, string](), lines: newTable[RunID, int](),
 	}
 }
 
@@ -64,6 +75,8 @@ func (s *State) clone() *State {
 	n.held, n.pinned, n.waiting, n.parked = s.held.clone(), s.pinned.clone(), s.waiting.clone(), s.parked.clone()
 	n.parkedAt, n.attention, n.deadlines = s.parkedAt.clone(), s.attention.clone(), s.deadlines.clone()
 	n.profiles, n.actions, n.free = s.profiles.clone(), s.actions.clone(), s.free.clone()
+	n.events, n.cases, n.logs, n.chunks = s.events.clone(), s.cases.clone(), s.logs.clone(), s.chunks.clone()
+	n.borrow, n.listening, n.eventAge, n.lines = s.borrow.clone(), s.listening.clone(), s.eventAge.clone(), s.lines.clone()
 	return &n
 }
 
@@ -121,6 +134,10 @@ func (s *State) unindexWorker(w *Worker) {
 func (s *State) attend(w *Worker) {
 	n, _ := s.parkedAt.Get(w.ID)
 	look := false
+	lends := false
+	if k, ok := s.borrow.first(borrowKey{worker: w.ID}); ok && k.worker == w.ID {
+		lends = w.Lease.State == LeaseLive && w.Mode != ModePaused
+	}
 	switch soft := n[parkSoft] + n[parkOverflow]; {
 	case n.total() == 0:
 	case w.Unavailable():
@@ -128,7 +145,7 @@ func (s *State) attend(w *Worker) {
 	case w.Lease.State == LeaseLive:
 		look = w.hasFree() || n[parkOverflow] > 0
 	}
-	if look {
+	if look || lends {
 		s.attention.Set(w.ID, struct{}{})
 	} else {
 		s.attention.Delete(w.ID)
@@ -145,6 +162,12 @@ func (s *State) setRun(r *Run) {
 		s.finished.Set(ageKey{r.FinishedAt, string(r.ID)})
 		if p, ok := s.pins.Get(r.ID); ok {
 			s.pinned.Delete(pinKey{p.Worker, r.ID})
+		}
+	}
+	if had && old.Status.Final() && !r.Status.Final() { // a replay
+		s.finished.Delete(ageKey{old.FinishedAt, string(r.ID)})
+		if p, ok := s.pins.Get(r.ID); ok {
+			s.pinned.Set(pinKey{p.Worker, r.ID})
 		}
 	}
 }

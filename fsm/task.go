@@ -45,7 +45,20 @@ type TaskRun struct {
 	AssignedWall int64
 	StartedWall  int64
 	FinishedWall int64
+
+	// Conds is what is known of the task's conditions, in their order; empty
+	// until the parents have ended.
+	Conds []Cond
+	// Released: the holder goes on without slots (ReleaseSlot). LentTo names the
+	// task run of a child that has taken its slots over, and Lender, the other
+	// way round, the one that these slots came from.
+	Released bool
+	LentTo   TaskRunID
+	Lender   TaskRunID
 }
+
+// counted reports whether the task run's slots are counted at its worker.
+func (t *TaskRun) counted() bool { return t.Status.Held() && !t.Released && t.LentTo == "" }
 
 func (t *TaskRun) fields(c *codec) {
 	str(c, 1, &t.ID)
@@ -73,4 +86,8 @@ func (t *TaskRun) fields(c *codec) {
 	num(c, 23, &t.AssignedWall)
 	num(c, 24, &t.StartedWall)
 	num(c, 25, &t.FinishedWall)
+	subs(c, 26, &t.Conds)
+	flag(c, 27, &t.Released)
+	str(c, 28, &t.LentTo)
+	str(c, 29, &t.Lender)
 }

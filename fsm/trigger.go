@@ -15,6 +15,7 @@ type plan struct {
 	prefer   WorkerID
 	childKey string
 	existing RunID
+	event    *Event // that starts the run
 }
 
 func (m *Machine) triggerRuns(c *limpetv1.TriggerRuns) (Result, *Refusal) {
@@ -124,6 +125,9 @@ func (m *Machine) startRun(tenant TenantID, p *plan) {
 		ChildKey: p.childKey, ChildIndex: spec.GetChildIndex(), Labels: wishesFrom(spec.GetLabels()), Prefer: p.prefer,
 		Open: int32(len(v.Tasks)), CreatedAt: s.stamp.Instant, CreatedWall: s.stamp.Wall,
 	}
+	if p.event != nil {
+		r.EventID, r.EventKey = p.event.ID, p.event.Key
+	}
 	for i := range v.Tasks {
 		r.Tasks = append(r.Tasks, taskRunID(r.ID, i, len(v.Tasks)))
 	}
@@ -142,10 +146,12 @@ func (m *Machine) startRun(tenant TenantID, p *plan) {
 			ID: r.Tasks[i], Run: r.ID, Tenant: tenant, Version: v.ID, Index: i, Status: Blocked,
 			Waiting: int32(len(v.Tasks[i].Parents)),
 		}
-		if t.Waiting == 0 && i != v.OnFailure {
-			m.enqueue(t)
-		} else {
-			s.setTask(t)
+		s.setTask(t)
+	}
+	for i := range v.Tasks {
+		if t, _ := s.tasks.Get(r.Tasks[i]); t.Waiting == 0 && i != v.OnFailure {
+			n := *t
+			m.end(m.ready(&n))
 		}
 	}
 	m.effect(RunChanged, string(r.ID))
@@ -177,7 +183,11 @@ func (m *Machine) cancelTasks(c *limpetv1.CancelTasks) (Result, *Refusal) {
 	}
 	reason := or(c.GetReason(), "cancelled by a caller")
 	var res Result
-	for _, t := range todo {
+	for i := 0; i < len(todo); i++ {
+		t := todo[i]
+		if s.settings.CancelChildren {
+			todo = append(todo, s.spawnedBy(t.ID)...)
+		}
 		// An earlier one may have ended this one, as its parent.
 		now, ok := s.tasks.Get(t.ID)
 		if !ok || now.Status.Final() || slices.Contains(res.IDs, string(t.ID)) {
@@ -188,4 +198,33 @@ func (m *Machine) cancelTasks(c *limpetv1.CancelTasks) (Result, *Refusal) {
 	}
 	res.Ignored = len(res.IDs) == 0
 	return res, nil
+}
+
+// spawnedBy gives the task runs of the runs that a task run spawned.
+func (s *State) spawnedBy(parent TaskRunID) []*TaskRun {
+	var out []*TaskRun
+	s.scanSpawned(parent, func(_ string, id RunID) {
+		r, ok := s.runs.Get(id)
+		if !ok {
+			return
+		}
+		for _, t := range r.Tasks {
+			if tr, ok := s.tasks.Get(t); ok {
+				out = append(out, tr)
+			}
+		}
+	})
+	return out
+}
+
+// scanSpawned visits the runs that a task run spawned, by their dedupe key.
+func (s *State) scanSpawned(parent TaskRunID, visit func(key string, run RunID)) {
+	prefix := string(parent) + "/"
+	s.children.Ascend(prefix, func(k string, run RunID) bool {
+		if !strings.HasPrefix(k, prefix) {
+			return false
+		}
+		visit(k, run)
+		return true
+	})
 }

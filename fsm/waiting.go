@@ -7,6 +7,9 @@ import "fmt"
 func (v View) WaitReason(t *TaskRun) (code, text string) {
 	switch t.Status {
 	case Blocked:
+		if t.Waiting == 0 && len(t.Conds) > 0 {
+			return "CONDITIONS_PENDING", v.openConditions(t)
+		}
 		return "PARENTS_PENDING", fmt.Sprintf("waits for %d parent task(s)", t.Waiting)
 	case Backoff:
 		return "RETRY_BACKOFF", fmt.Sprintf("attempt %d failed (%s); the next starts in %s", t.Attempt-1, t.Error, round(t.Deadline.Sub(v.Now())))
@@ -20,6 +23,29 @@ func (v View) WaitReason(t *TaskRun) (code, text string) {
 		return v.pinReason(t, p)
 	}
 	return v.openReason(t)
+}
+
+// openConditions names what an armed task run waits for.
+func (v View) openConditions(t *TaskRun) string {
+	def := v.st.taskOf(t)
+	text := "waits for"
+	for i := range t.Conds {
+		if t.Conds[i].State != CondOpen {
+			continue
+		}
+		if text != "waits for" {
+			text += ","
+		}
+		switch c := &def.Conditions[i]; c.Kind {
+		case CondSleep:
+			text += " the end of a sleep in " + round(t.Conds[i].At.Sub(v.Now()))
+		case CondEvent:
+			text += " the event " + itoq(c.EventKey)
+		case CondParent:
+			text += " the leader's verdict on " + itoq(c.Expression)
+		}
+	}
+	return text
 }
 
 func (v View) pinReason(t *TaskRun, p *Pin) (code, text string) {

@@ -69,6 +69,11 @@ type Version struct {
 	// OnFailure is the index in Tasks of the task that runs when the run
 	// fails, or -1.
 	OnFailure int
+	// EventTriggers are the keys of events that start a run. Filtered says that
+	// the definition asks for filters on them, which are not served: no event
+	// starts a run then.
+	EventTriggers []string
+	Filtered      bool
 	// Unserved names the features that the definition uses and this build does
 	// not serve; a trigger is refused while there are any.
 	Unserved []string
@@ -97,6 +102,7 @@ type Task struct {
 	Slots            []Slots       // sorted by type; all from one worker
 	Labels           []LabelWish   // sorted by key
 	UserData         string
+	Conditions       []Condition
 }
 
 // Slots is a number of units of one slot type.

@@ -35,6 +35,7 @@ func Decide(v fsm.View, _ fsm.Instant) []fsm.Command {
 	}
 	d := &decider{m: v.Fork()}
 	d.view = d.m.Peek()
+	d.judge()
 	d.placePinned()
 	d.placeWaiting()
 	return d.out

@@ -17,6 +17,7 @@ func (d *decider) placePinned() {
 		last = w.ID
 		d.serveParked(w.ID, true)
 		d.serveParked(w.ID, false)
+		d.serveLenders(w.ID)
 	}
 }
 

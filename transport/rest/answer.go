@@ -107,12 +107,15 @@ func (s *server) writeText(w http.ResponseWriter, status int, text string) {
 
 // decode reads a JSON object from the body. Members that it does not know are
 // let pass: newer SDKs may send more.
-func (s *server) decode(r *http.Request, into any) error {
-	body, err := io.ReadAll(r.Body)
+func (s *server) decode(r *http.Request, into any) error { return s.decodeUpTo(r, maxBody, into) }
+
+// decodeUpTo is decode with a limit in bytes.
+func (s *server) decodeUpTo(r *http.Request, limit int64, into any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			s.Counters.Oversized.Add(1)
-			return &problem{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than the limit of %d bytes: send it in parts", maxBody)}
+			return &problem{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than the limit of %d bytes: send less", limit)}
 		}
 		return &problem{http.StatusBadRequest, fmt.Sprintf("the body could not be read: %v", err)}
 	}

@@ -27,12 +27,20 @@ func find[T any](ctx context.Context, s *server, look func(fsm.View) (T, bool)) 
 	if v, ok := look(s.Backend.View()); ok {
 		return v, true, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, readHold)
-	defer cancel()
-	if err := s.Backend.Barrier(ctx); err != nil {
+	if err := s.current(ctx); err != nil {
 		var none T
-		return none, false, unavailable("this node cannot tell whether its state is current: %v", err)
+		return none, false, err
 	}
 	v, ok := look(s.Backend.View())
 	return v, ok, nil
+}
+
+// current makes sure that the view is as new as the call.
+func (s *server) current(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readHold)
+	defer cancel()
+	if err := s.Backend.Barrier(ctx); err != nil {
+		return unavailable("this node cannot tell whether its state is current: %v", err)
+	}
+	return nil
 }

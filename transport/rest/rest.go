@@ -18,8 +18,10 @@ import (
 )
 
 const (
-	// maxBody limits the body of a request in bytes.
-	maxBody = 1 << 20
+	// maxBody limits the body of a request in bytes, and maxPayload that of one
+	// which carries a run's input: as much as over gRPC, and its wrapping.
+	maxBody    = 1 << 20
+	maxPayload = transport.DefaultMaxMessage + 1<<16
 	// hold is how long a write waits for a leader. SDKs that stop wait for their
 	// last call for 10 s.
 	hold = 8 * time.Second
@@ -65,13 +67,9 @@ func New(cfg Config) http.Handler {
 	mux.HandleFunc("GET /status.json", s.summary)
 	mux.HandleFunc("GET /{$}", newPage().serve)
 
-	mux.HandleFunc("GET /api/v1/cluster", s.api(s.cluster))
-	mux.HandleFunc("GET /api/v1/tenants/{tenant}", s.api(s.tenant))
-	mux.HandleFunc("GET /api/v1/tenants/{tenant}/worker", s.api(s.workers))
-	mux.HandleFunc("GET /api/v1/workers/{worker}", s.api(s.worker))
-	mux.HandleFunc("PATCH /api/v1/workers/{worker}", s.api(s.patchWorker))
-	mux.HandleFunc("GET /api/v1/stable/workflow-runs/{run}/status", s.api(s.runStatus))
-	mux.HandleFunc("POST /api/v1/stable/tenants/{tenant}/tasks/cancel", s.api(s.cancelTasks))
+	for _, r := range s.routes() {
+		mux.HandleFunc(r.pattern, s.api(r.answer))
+	}
 	mux.HandleFunc("/", s.notServed)
 	return s.guard(mux)
 }
@@ -91,7 +89,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 			s.Logger.Error("a request panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 			s.fail(w, r, &problem{http.StatusInternalServerError, "internal error at this node; its log has the details"})
 		}()
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, maxPayload)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)

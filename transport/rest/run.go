@@ -1,27 +1,79 @@
 package rest
 
 import (
-	"fmt"
+	"encoding/json"
 	"net/http"
-	"slices"
+	"time"
 
-	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
 )
 
-// cancelBatch is how many ids go into one command.
-const cancelBatch = 1000
-
-type cancelRequest struct {
-	IDs    []string        `json:"externalIds"`
-	Filter *map[string]any `json:"filter"`
+type runDetails struct {
+	Run    runAnswer     `json:"run"`
+	Events []taskEvent   `json:"taskEvents"`
+	Shape  []shapeItem   `json:"shape"`
+	Tasks  []taskSummary `json:"tasks"`
 }
 
-type cancelAnswer struct {
-	IDs []string `json:"ids"`
+type runAnswer struct {
+	Metadata    resourceMeta    `json:"metadata"`
+	Status      string          `json:"status"`
+	StartedAt   *time.Time      `json:"startedAt,omitempty"`
+	FinishedAt  *time.Time      `json:"finishedAt,omitempty"`
+	Duration    *int64          `json:"duration,omitempty"` // milliseconds
+	Tenant      string          `json:"tenantId"`
+	Extra       json.RawMessage `json:"additionalMetadata"`
+	DisplayName string          `json:"displayName"`
+	Workflow    string          `json:"workflowId"`
+	Version     string          `json:"workflowVersionId"`
+	Input       json.RawMessage `json:"input"`
+	Output      json.RawMessage `json:"output"`
+	Error       string          `json:"errorMessage,omitempty"`
+	CreatedAt   time.Time       `json:"createdAt"`
+	Parent      string          `json:"parentTaskExternalId,omitempty"`
+}
+
+// shapeItem is a task run's place among the others.
+type shapeItem struct {
+	TaskRun  string   `json:"taskExternalId"`
+	Task     string   `json:"stepId"`
+	Children []string `json:"childrenStepIds"`
+	Name     string   `json:"taskName"`
+}
+
+// taskEvent is a step in the life of a task run's latest attempt.
+type taskEvent struct {
+	Number  int       `json:"id"`
+	TaskRun string    `json:"taskId"`
+	At      time.Time `json:"timestamp"`
+	Kind    string    `json:"eventType"`
+	Message string    `json:"message"`
+	Error   string    `json:"errorMessage,omitempty"`
+	Output  string    `json:"output,omitempty"`
+	Worker  string    `json:"workerId,omitempty"`
+	Name    string    `json:"taskDisplayName"`
+	Retry   int32     `json:"retryCount"`
+	Attempt int32     `json:"attempt"`
 }
 
 func (s *server) runStatus(r *http.Request, tenant fsm.TenantID) (any, error) {
+	run, err := s.findRun(r, tenant)
+	if err != nil {
+		return nil, err
+	}
+	return statusWord(run.Status), nil
+}
+
+func (s *server) run(r *http.Request, tenant fsm.TenantID) (any, error) {
+	run, err := s.findRun(r, tenant)
+	if err != nil {
+		return nil, err
+	}
+	return describeRun(s.Backend.View(), run), nil
+}
+
+// findRun finds the run that the path names.
+func (s *server) findRun(r *http.Request, tenant fsm.TenantID) (*fsm.Run, error) {
 	id, err := checkID("run", r.PathValue("run"))
 	if err != nil {
 		return nil, err
@@ -37,56 +89,80 @@ func (s *server) runStatus(r *http.Request, tenant fsm.TenantID) (any, error) {
 		return nil, refusal(fsm.CodeNotFound, "run", id, "workflow run not found",
 			"check the id; finished runs are kept for a limited time")
 	}
-	return runStatusWord(run.Status), nil
+	return run, nil
 }
 
-// runStatusWord puts a run's state into the SDKs' five words.
-func runStatusWord(status fsm.Status) string {
-	switch status {
-	case fsm.Completed, fsm.Skipped:
-		return "COMPLETED"
+// describeRun tells all of a run.
+func describeRun(view fsm.View, run *fsm.Run) runDetails {
+	d := newDescriber(view, true, run)
+	out := runDetails{Run: d.runAnswer(run), Events: []taskEvent{}, Shape: d.shape(run), Tasks: []taskSummary{}}
+	for _, t := range d.tasks(run) {
+		out.Tasks = append(out.Tasks, d.task(run, t))
+		out.Events = append(out.Events, d.events(t)...)
+	}
+	for i := range out.Events {
+		out.Events[i].Number = i + 1
+	}
+	return out
+}
+
+func (d *describer) runAnswer(run *fsm.Run) runAnswer {
+	out := runAnswer{
+		Metadata: meta(string(run.ID), run.CreatedWall, max(run.StartedWall, run.FinishedWall)),
+		Status:   statusWord(run.Status), Tenant: string(run.Tenant), Extra: object(run.Metadata), DisplayName: d.name(run),
+		Workflow: string(run.Workflow), Version: string(run.Version), Input: object(run.Input), Output: d.outputOf(run),
+		Error: d.errorOf(run), CreatedAt: time.Unix(0, run.CreatedWall).UTC(), Parent: string(run.ParentTaskRun),
+	}
+	out.StartedAt, out.FinishedAt, out.Duration = span(run.StartedWall, run.FinishedWall)
+	return out
+}
+
+func (d *describer) shape(run *fsm.Run) []shapeItem {
+	out := []shapeItem{}
+	version, ok := d.view.Version(run.Version)
+	if !ok {
+		return out
+	}
+	for _, t := range d.tasks(run) {
+		def := &version.Tasks[t.Index]
+		item := shapeItem{TaskRun: string(t.ID), Task: definitionID(version.ID, def.Name), Children: []string{}, Name: def.Name}
+		for _, i := range def.Children {
+			item.Children = append(item.Children, definitionID(version.ID, version.Tasks[i].Name))
+		}
+		out = append(out, item)
+	}
+	return out
+}
+
+// events tells what has happened to a task run, in order. What earlier attempts
+// went through is not kept.
+func (d *describer) events(t *fsm.TaskRun) []taskEvent {
+	var out []taskEvent
+	add := func(wall int64, kind, message string) *taskEvent {
+		if wall == 0 {
+			return &taskEvent{}
+		}
+		out = append(out, taskEvent{
+			TaskRun: string(t.ID), At: time.Unix(0, wall).UTC(), Kind: kind, Message: message,
+			Name: d.view.Task(t).Name, Retry: t.Attempt, Attempt: t.Attempt + 1,
+		})
+		return &out[len(out)-1]
+	}
+	add(t.QueuedWall, "QUEUED", "waits for a worker")
+	add(t.AssignedWall, "ASSIGNED", "given to a worker").Worker = string(t.Worker)
+	add(t.StartedWall, "STARTED", "the worker has started it").Worker = string(t.Worker)
+	switch t.Status {
+	case fsm.Completed:
+		add(t.FinishedWall, "FINISHED", "completed").Output = string(t.Output)
 	case fsm.Failed:
-		return "FAILED"
+		add(t.FinishedWall, "FAILED", "failed").Error = errorText(t)
 	case fsm.Cancelled:
-		return "CANCELLED"
-	case fsm.Running, fsm.Assigned, fsm.Backoff:
-		return "RUNNING"
-	case fsm.Queued, fsm.Blocked:
+		add(t.FinishedWall, "CANCELLED", "cancelled").Error = errorText(t)
+	case fsm.Skipped:
+		add(t.FinishedWall, "SKIPPED", "not needed")
+	case fsm.Backoff:
+		add(latest(t), "RETRYING", "failed and waits for its next attempt").Error = t.Error
+	case fsm.Blocked, fsm.Queued, fsm.Assigned, fsm.Running:
 	}
-	return "QUEUED"
-}
-
-// cancelTasks cancels runs and task runs by their ids, and gives the task runs
-// that it ended.
-func (s *server) cancelTasks(r *http.Request, tenant fsm.TenantID) (any, error) {
-	var in cancelRequest
-	if err := s.decode(r, &in); err != nil {
-		return nil, err
-	}
-	if in.Filter != nil {
-		return nil, refusal(fsm.CodeUnsupported, "filter", "", "cancelling by a filter is not served over HTTP",
-			"pass externalIds, or cancel over gRPC")
-	}
-	if len(in.IDs) == 0 {
-		return nil, invalid("externalIds", "", "must name at least one run or task run", "")
-	}
-	ids := make([]string, len(in.IDs))
-	for i, text := range in.IDs {
-		id, err := checkID(fmt.Sprintf("externalIds[%d]", i), text)
-		if err != nil {
-			return nil, err
-		}
-		ids[i] = id
-	}
-	out := cancelAnswer{IDs: []string{}}
-	for batch := range slices.Chunk(ids, cancelBatch) {
-		res, err := s.propose(r.Context(), "cancel", &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{
-			CancelTasks: &limpetv1.CancelTasks{TenantId: string(tenant), Ids: batch, Reason: "cancelled by request"},
-		}})
-		if err != nil {
-			return nil, err
-		}
-		out.IDs = append(out.IDs, res.IDs...)
-	}
-	return out, nil
+	return out
 }

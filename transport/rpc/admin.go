@@ -78,23 +78,49 @@ func (a *admin) GetRunDetails(ctx context.Context, r *compatv1.GetRunDetailsRequ
 
 // CancelTasks cancels runs and task runs, by id or by a filter over runs.
 func (a *admin) CancelTasks(ctx context.Context, r *compatv1.CancelTasksRequest) (*compatv1.CancelTasksResponse, error) {
+	open := func(run *fsm.Run) bool { return !run.Status.Final() }
+	ids, err := a.eachChosen(ctx, "cancel", r.GetExternalIds(), r.Filter, open, func(t fsm.TenantID, ids []string) fsm.Command {
+		return &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{
+			CancelTasks: &limpetv1.CancelTasks{TenantId: string(t), Ids: ids, Reason: "cancelled by request"},
+		}}
+	})
+	return &compatv1.CancelTasksResponse{CancelledTasks: ids}, err
+}
+
+// ReplayTasks runs runs, or task runs and what depends on them, again.
+func (a *admin) ReplayTasks(ctx context.Context, r *compatv1.ReplayTasksRequest) (*compatv1.ReplayTasksResponse, error) {
+	all := func(*fsm.Run) bool { return true }
+	ids, err := a.eachChosen(ctx, "replay", r.GetExternalIds(), r.Filter, all, func(t fsm.TenantID, ids []string) fsm.Command {
+		return &limpetv1.Command{Kind: &limpetv1.Command_ReplayTasks{
+			ReplayTasks: &limpetv1.ReplayTasks{TenantId: string(t), Ids: ids},
+		}}
+	})
+	return &compatv1.ReplayTasksResponse{ReplayedTasks: ids}, err
+}
+
+// eachChosen proposes a command for the runs and task runs that are named or
+// filtered, in batches, and gives the ids that it changed.
+func (a *admin) eachChosen(
+	ctx context.Context, what string, named []string, filter *compatv1.TasksFilter, keep func(*fsm.Run) bool,
+	command func(t fsm.TenantID, ids []string) fsm.Command,
+) ([]string, error) {
 	t, err := tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if len(r.GetExternalIds()) == 0 && r.Filter == nil {
+	if len(named) == 0 && filter == nil {
 		return nil, invalid("external_ids", "", "either external_ids or filter must be provided", "")
 	}
-	var ids []string
-	for i, text := range r.GetExternalIds() {
+	var ids, out []string
+	for i, text := range named {
 		id, err := checkID(fmt.Sprintf("external_ids[%d]", i), text)
 		if err != nil {
 			return nil, err
 		}
 		ids = append(ids, id)
 	}
-	if r.Filter != nil {
-		f, err := newRunFilter(r.GetFilter())
+	if filter != nil {
+		f, err := newRunFilter(filter)
 		if err != nil {
 			return nil, err
 		}
@@ -102,17 +128,14 @@ func (a *admin) CancelTasks(ctx context.Context, r *compatv1.CancelTasksRequest)
 		if err := a.current(ctx); err != nil {
 			return nil, err
 		}
-		ids = append(ids, f.openRuns(a.cfg.Backend.View(), t)...)
+		ids = append(ids, f.runs(a.cfg.Backend.View(), t, keep)...)
 	}
-	out := &compatv1.CancelTasksResponse{}
 	for batch := range slices.Chunk(ids, cancelBatch) {
-		res, err := a.propose(ctx, "cancel", &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{
-			CancelTasks: &limpetv1.CancelTasks{TenantId: string(t), Ids: batch, Reason: "cancelled by request"},
-		}})
+		res, err := a.propose(ctx, what, command(t, batch))
 		if err != nil {
 			return nil, err
 		}
-		out.CancelledTasks = append(out.CancelledTasks, res.IDs...)
+		out = append(out, res.IDs...)
 	}
 	return out, nil
 }

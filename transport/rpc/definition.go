@@ -209,19 +209,6 @@ func concurrency(c *compatv1.Concurrency) *limpetv1.Concurrency {
 	return out
 }
 
-// conditions keeps a task's conditions as they came. Some SDKs send an empty
-// message for none.
-func conditions(at string, c *compatv1.TaskConditions) ([]byte, error) {
-	if len(c.GetParentOverrideConditions())+len(c.GetSleepConditions())+len(c.GetUserEventConditions()) == 0 {
-		return nil, nil
-	}
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
-	if err != nil {
-		return nil, invalid(at+".conditions", "", err.Error(), "")
-	}
-	return b, nil
-}
-
 func nanos(field, text string) (int64, error) {
 	d, err := checkDuration(field, text)
 	return int64(d), err

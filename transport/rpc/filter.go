@@ -54,11 +54,11 @@ func newRunFilter(in *compatv1.TasksFilter) (*runFilter, error) {
 	return f, nil
 }
 
-// openRuns gives the ids of the tenant's runs that are selected and not final.
-func (f *runFilter) openRuns(view fsm.View, t fsm.TenantID) []string {
+// runs gives the ids of the tenant's runs that are selected and to be kept.
+func (f *runFilter) runs(view fsm.View, t fsm.TenantID, keep func(*fsm.Run) bool) []string {
 	var ids []string
 	for run := range view.Runs(true) {
-		if run.Tenant == t && !run.Status.Final() && f.selects(run) {
+		if run.Tenant == t && keep(run) && f.selects(run) {
 			ids = append(ids, string(run.ID))
 		}
 	}

@@ -70,21 +70,15 @@ func New(cfg Config) *Services {
 func (s *Services) Register(r grpc.ServiceRegistrar) {
 	compat.RegisterDispatcherServer(r, &dispatcher{Services: s})
 	compat.RegisterWorkflowServiceServer(r, &workflows{Services: s})
-	compat.RegisterEventsServiceServer(r, &events{})
+	compat.RegisterEventsServiceServer(r, &events{Services: s})
 	compatv1.RegisterAdminServiceServer(r, &admin{Services: s})
 	compatv1.RegisterV1DispatcherServer(r, &durable{})
 }
 
-// events and durable are not served yet; that they are registered gives their
-// methods a clear answer.
-type (
-	events struct {
-		compat.UnimplementedEventsServiceServer
-	}
-	durable struct {
-		compatv1.UnimplementedV1DispatcherServer
-	}
-)
+// durable is not served; that it is registered gives its methods a clear answer.
+type durable struct {
+	compatv1.UnimplementedV1DispatcherServer
+}
 
 // tenant gives the tenant of the call's token.
 func tenant(ctx context.Context) (fsm.TenantID, error) {

@@ -76,6 +76,108 @@ func (Strategy) EnumDescriptor() ([]byte, []int) {
 	return file_limpet_v1_command_proto_rawDescGZIP(), []int{0}
 }
 
+type ConditionKind int32
+
+const (
+	// On the output of a parent.
+	ConditionKind_CONDITION_KIND_PARENT ConditionKind = 0
+	// A time after the parents have ended.
+	ConditionKind_CONDITION_KIND_SLEEP ConditionKind = 1
+	// An event pushed after the parents have ended.
+	ConditionKind_CONDITION_KIND_EVENT ConditionKind = 2
+)
+
+// Enum value maps for ConditionKind.
+var (
+	ConditionKind_name = map[int32]string{
+		0: "CONDITION_KIND_PARENT",
+		1: "CONDITION_KIND_SLEEP",
+		2: "CONDITION_KIND_EVENT",
+	}
+	ConditionKind_value = map[string]int32{
+		"CONDITION_KIND_PARENT": 0,
+		"CONDITION_KIND_SLEEP":  1,
+		"CONDITION_KIND_EVENT":  2,
+	}
+)
+
+func (x ConditionKind) Enum() *ConditionKind {
+	p := new(ConditionKind)
+	*p = x
+	return p
+}
+
+func (x ConditionKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ConditionKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_limpet_v1_command_proto_enumTypes[1].Descriptor()
+}
+
+func (ConditionKind) Type() protoreflect.EnumType {
+	return &file_limpet_v1_command_proto_enumTypes[1]
+}
+
+func (x ConditionKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ConditionKind.Descriptor instead.
+func (ConditionKind) EnumDescriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{1}
+}
+
+// ConditionAction is what happens once all groups of the action hold.
+type ConditionAction int32
+
+const (
+	ConditionAction_CONDITION_ACTION_QUEUE  ConditionAction = 0
+	ConditionAction_CONDITION_ACTION_CANCEL ConditionAction = 1
+	ConditionAction_CONDITION_ACTION_SKIP   ConditionAction = 2
+)
+
+// Enum value maps for ConditionAction.
+var (
+	ConditionAction_name = map[int32]string{
+		0: "CONDITION_ACTION_QUEUE",
+		1: "CONDITION_ACTION_CANCEL",
+		2: "CONDITION_ACTION_SKIP",
+	}
+	ConditionAction_value = map[string]int32{
+		"CONDITION_ACTION_QUEUE":  0,
+		"CONDITION_ACTION_CANCEL": 1,
+		"CONDITION_ACTION_SKIP":   2,
+	}
+)
+
+func (x ConditionAction) Enum() *ConditionAction {
+	p := new(ConditionAction)
+	*p = x
+	return p
+}
+
+func (x ConditionAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ConditionAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_limpet_v1_command_proto_enumTypes[2].Descriptor()
+}
+
+func (ConditionAction) Type() protoreflect.EnumType {
+	return &file_limpet_v1_command_proto_enumTypes[2]
+}
+
+func (x ConditionAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ConditionAction.Descriptor instead.
+func (ConditionAction) EnumDescriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{2}
+}
+
 type Comparator int32
 
 const (
@@ -118,11 +220,11 @@ func (x Comparator) String() string {
 }
 
 func (Comparator) Descriptor() protoreflect.EnumDescriptor {
-	return file_limpet_v1_command_proto_enumTypes[1].Descriptor()
+	return file_limpet_v1_command_proto_enumTypes[3].Descriptor()
 }
 
 func (Comparator) Type() protoreflect.EnumType {
-	return &file_limpet_v1_command_proto_enumTypes[1]
+	return &file_limpet_v1_command_proto_enumTypes[3]
 }
 
 func (x Comparator) Number() protoreflect.EnumNumber {
@@ -131,7 +233,7 @@ func (x Comparator) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Comparator.Descriptor instead.
 func (Comparator) EnumDescriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{1}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{3}
 }
 
 type WorkerMode int32
@@ -167,11 +269,11 @@ func (x WorkerMode) String() string {
 }
 
 func (WorkerMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_limpet_v1_command_proto_enumTypes[2].Descriptor()
+	return file_limpet_v1_command_proto_enumTypes[4].Descriptor()
 }
 
 func (WorkerMode) Type() protoreflect.EnumType {
-	return &file_limpet_v1_command_proto_enumTypes[2]
+	return &file_limpet_v1_command_proto_enumTypes[4]
 }
 
 func (x WorkerMode) Number() protoreflect.EnumNumber {
@@ -180,7 +282,7 @@ func (x WorkerMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WorkerMode.Descriptor instead.
 func (WorkerMode) EnumDescriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{2}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{4}
 }
 
 // Entry is what one raft log entry holds: the leader's stamp and a batch of
@@ -1210,11 +1312,10 @@ type TaskDefinition struct {
 	Durable            bool           `protobuf:"varint,12,opt,name=durable,proto3" json:"durable,omitempty"`
 	RateLimits         []*RateLimit   `protobuf:"bytes,13,rep,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"`
 	Concurrency        []*Concurrency `protobuf:"bytes,14,rep,name=concurrency,proto3" json:"concurrency,omitempty"`
-	// The conditions as the SDK sent them (a serialized v1.TaskConditions);
-	// empty when there are none.
-	Conditions    []byte `protobuf:"bytes,15,opt,name=conditions,proto3" json:"conditions,omitempty"`
-	Batch         *Batch `protobuf:"bytes,16,opt,name=batch,proto3" json:"batch,omitempty"`
-	UserData      string `protobuf:"bytes,17,opt,name=user_data,json=userData,proto3" json:"user_data,omitempty"`
+	Batch              *Batch         `protobuf:"bytes,16,opt,name=batch,proto3" json:"batch,omitempty"`
+	UserData           string         `protobuf:"bytes,17,opt,name=user_data,json=userData,proto3" json:"user_data,omitempty"`
+	// What the task waits for besides its parents, in the order of registration.
+	Conditions    []*Condition `protobuf:"bytes,18,rep,name=conditions,proto3" json:"conditions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1347,13 +1448,6 @@ func (x *TaskDefinition) GetConcurrency() []*Concurrency {
 	return nil
 }
 
-func (x *TaskDefinition) GetConditions() []byte {
-	if x != nil {
-		return x.Conditions
-	}
-	return nil
-}
-
 func (x *TaskDefinition) GetBatch() *Batch {
 	if x != nil {
 		return x.Batch
@@ -1364,6 +1458,127 @@ func (x *TaskDefinition) GetBatch() *Batch {
 func (x *TaskDefinition) GetUserData() string {
 	if x != nil {
 		return x.UserData
+	}
+	return ""
+}
+
+func (x *TaskDefinition) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+// Condition is one condition of a task. Those of one group are alternatives;
+// all groups of an action must hold.
+type Condition struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Kind   ConditionKind          `protobuf:"varint,1,opt,name=kind,proto3,enum=limpet.v1.ConditionKind" json:"kind,omitempty"`
+	Action ConditionAction        `protobuf:"varint,2,opt,name=action,proto3,enum=limpet.v1.ConditionAction" json:"action,omitempty"`
+	Group  string                 `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	// Name under which the task finds what met the condition.
+	Key string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	// CEL; empty always holds.
+	Expression string `protobuf:"bytes,5,opt,name=expression,proto3" json:"expression,omitempty"`
+	Parent     string `protobuf:"bytes,6,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Nanoseconds.
+	Sleep    int64  `protobuf:"varint,7,opt,name=sleep,proto3" json:"sleep,omitempty"`
+	EventKey string `protobuf:"bytes,8,opt,name=event_key,json=eventKey,proto3" json:"event_key,omitempty"`
+	// Empty for any.
+	EventScope    string `protobuf:"bytes,9,opt,name=event_scope,json=eventScope,proto3" json:"event_scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Condition) Reset() {
+	*x = Condition{}
+	mi := &file_limpet_v1_command_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Condition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Condition) ProtoMessage() {}
+
+func (x *Condition) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Condition.ProtoReflect.Descriptor instead.
+func (*Condition) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Condition) GetKind() ConditionKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ConditionKind_CONDITION_KIND_PARENT
+}
+
+func (x *Condition) GetAction() ConditionAction {
+	if x != nil {
+		return x.Action
+	}
+	return ConditionAction_CONDITION_ACTION_QUEUE
+}
+
+func (x *Condition) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Condition) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Condition) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+func (x *Condition) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *Condition) GetSleep() int64 {
+	if x != nil {
+		return x.Sleep
+	}
+	return 0
+}
+
+func (x *Condition) GetEventKey() string {
+	if x != nil {
+		return x.EventKey
+	}
+	return ""
+}
+
+func (x *Condition) GetEventScope() string {
+	if x != nil {
+		return x.EventScope
 	}
 	return ""
 }
@@ -1379,7 +1594,7 @@ type SlotRequest struct {
 
 func (x *SlotRequest) Reset() {
 	*x = SlotRequest{}
-	mi := &file_limpet_v1_command_proto_msgTypes[8]
+	mi := &file_limpet_v1_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1606,7 @@ func (x *SlotRequest) String() string {
 func (*SlotRequest) ProtoMessage() {}
 
 func (x *SlotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[8]
+	mi := &file_limpet_v1_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1619,7 @@ func (x *SlotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotRequest.ProtoReflect.Descriptor instead.
 func (*SlotRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{8}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SlotRequest) GetType() string {
@@ -1434,7 +1649,7 @@ type Label struct {
 
 func (x *Label) Reset() {
 	*x = Label{}
-	mi := &file_limpet_v1_command_proto_msgTypes[9]
+	mi := &file_limpet_v1_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1661,7 @@ func (x *Label) String() string {
 func (*Label) ProtoMessage() {}
 
 func (x *Label) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[9]
+	mi := &file_limpet_v1_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1674,7 @@ func (x *Label) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Label.ProtoReflect.Descriptor instead.
 func (*Label) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Label) GetKey() string {
@@ -1503,7 +1718,7 @@ type LabelWish struct {
 
 func (x *LabelWish) Reset() {
 	*x = LabelWish{}
-	mi := &file_limpet_v1_command_proto_msgTypes[10]
+	mi := &file_limpet_v1_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1730,7 @@ func (x *LabelWish) String() string {
 func (*LabelWish) ProtoMessage() {}
 
 func (x *LabelWish) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[10]
+	mi := &file_limpet_v1_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1743,7 @@ func (x *LabelWish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelWish.ProtoReflect.Descriptor instead.
 func (*LabelWish) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LabelWish) GetLabel() *Label {
@@ -1573,7 +1788,7 @@ type Concurrency struct {
 
 func (x *Concurrency) Reset() {
 	*x = Concurrency{}
-	mi := &file_limpet_v1_command_proto_msgTypes[11]
+	mi := &file_limpet_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1800,7 @@ func (x *Concurrency) String() string {
 func (*Concurrency) ProtoMessage() {}
 
 func (x *Concurrency) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[11]
+	mi := &file_limpet_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1813,7 @@ func (x *Concurrency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Concurrency.ProtoReflect.Descriptor instead.
 func (*Concurrency) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Concurrency) GetExpression() string {
@@ -1657,7 +1872,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_limpet_v1_command_proto_msgTypes[12]
+	mi := &file_limpet_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1884,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[12]
+	mi := &file_limpet_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1897,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RateLimit) GetKey() string {
@@ -1740,7 +1955,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_limpet_v1_command_proto_msgTypes[13]
+	mi := &file_limpet_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +1967,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[13]
+	mi := &file_limpet_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +1980,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Batch) GetMaxSize() int32 {
@@ -1814,7 +2029,7 @@ type DefaultFilter struct {
 
 func (x *DefaultFilter) Reset() {
 	*x = DefaultFilter{}
-	mi := &file_limpet_v1_command_proto_msgTypes[14]
+	mi := &file_limpet_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +2041,7 @@ func (x *DefaultFilter) String() string {
 func (*DefaultFilter) ProtoMessage() {}
 
 func (x *DefaultFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[14]
+	mi := &file_limpet_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +2054,7 @@ func (x *DefaultFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefaultFilter.ProtoReflect.Descriptor instead.
 func (*DefaultFilter) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DefaultFilter) GetExpression() string {
@@ -1874,7 +2089,7 @@ type Idempotency struct {
 
 func (x *Idempotency) Reset() {
 	*x = Idempotency{}
-	mi := &file_limpet_v1_command_proto_msgTypes[15]
+	mi := &file_limpet_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +2101,7 @@ func (x *Idempotency) String() string {
 func (*Idempotency) ProtoMessage() {}
 
 func (x *Idempotency) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[15]
+	mi := &file_limpet_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +2114,7 @@ func (x *Idempotency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Idempotency.ProtoReflect.Descriptor instead.
 func (*Idempotency) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Idempotency) GetExpression() string {
@@ -1942,7 +2157,7 @@ type RegisterWorker struct {
 
 func (x *RegisterWorker) Reset() {
 	*x = RegisterWorker{}
-	mi := &file_limpet_v1_command_proto_msgTypes[16]
+	mi := &file_limpet_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1954,7 +2169,7 @@ func (x *RegisterWorker) String() string {
 func (*RegisterWorker) ProtoMessage() {}
 
 func (x *RegisterWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[16]
+	mi := &file_limpet_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1967,7 +2182,7 @@ func (x *RegisterWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterWorker.ProtoReflect.Descriptor instead.
 func (*RegisterWorker) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RegisterWorker) GetTenantId() string {
@@ -2052,7 +2267,7 @@ type AttachSession struct {
 
 func (x *AttachSession) Reset() {
 	*x = AttachSession{}
-	mi := &file_limpet_v1_command_proto_msgTypes[17]
+	mi := &file_limpet_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2279,7 @@ func (x *AttachSession) String() string {
 func (*AttachSession) ProtoMessage() {}
 
 func (x *AttachSession) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[17]
+	mi := &file_limpet_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2292,7 @@ func (x *AttachSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachSession.ProtoReflect.Descriptor instead.
 func (*AttachSession) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AttachSession) GetWorkerId() string {
@@ -2114,7 +2329,7 @@ type DetachSession struct {
 
 func (x *DetachSession) Reset() {
 	*x = DetachSession{}
-	mi := &file_limpet_v1_command_proto_msgTypes[18]
+	mi := &file_limpet_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +2341,7 @@ func (x *DetachSession) String() string {
 func (*DetachSession) ProtoMessage() {}
 
 func (x *DetachSession) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[18]
+	mi := &file_limpet_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,7 +2354,7 @@ func (x *DetachSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachSession.ProtoReflect.Descriptor instead.
 func (*DetachSession) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DetachSession) GetWorkerId() string {
@@ -2178,7 +2393,7 @@ type SuspectSessions struct {
 
 func (x *SuspectSessions) Reset() {
 	*x = SuspectSessions{}
-	mi := &file_limpet_v1_command_proto_msgTypes[19]
+	mi := &file_limpet_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2405,7 @@ func (x *SuspectSessions) String() string {
 func (*SuspectSessions) ProtoMessage() {}
 
 func (x *SuspectSessions) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[19]
+	mi := &file_limpet_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2418,7 @@ func (x *SuspectSessions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspectSessions.ProtoReflect.Descriptor instead.
 func (*SuspectSessions) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SuspectSessions) GetNode() string {
@@ -2241,7 +2456,7 @@ type LoseLease struct {
 
 func (x *LoseLease) Reset() {
 	*x = LoseLease{}
-	mi := &file_limpet_v1_command_proto_msgTypes[20]
+	mi := &file_limpet_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2468,7 @@ func (x *LoseLease) String() string {
 func (*LoseLease) ProtoMessage() {}
 
 func (x *LoseLease) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[20]
+	mi := &file_limpet_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2481,7 @@ func (x *LoseLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoseLease.ProtoReflect.Descriptor instead.
 func (*LoseLease) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LoseLease) GetWorkerId() string {
@@ -2308,7 +2523,7 @@ type RemoveWorker struct {
 
 func (x *RemoveWorker) Reset() {
 	*x = RemoveWorker{}
-	mi := &file_limpet_v1_command_proto_msgTypes[21]
+	mi := &file_limpet_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2535,7 @@ func (x *RemoveWorker) String() string {
 func (*RemoveWorker) ProtoMessage() {}
 
 func (x *RemoveWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[21]
+	mi := &file_limpet_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2548,7 @@ func (x *RemoveWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveWorker.ProtoReflect.Descriptor instead.
 func (*RemoveWorker) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RemoveWorker) GetTenantId() string {
@@ -2361,7 +2576,7 @@ type PutWorkerLabels struct {
 
 func (x *PutWorkerLabels) Reset() {
 	*x = PutWorkerLabels{}
-	mi := &file_limpet_v1_command_proto_msgTypes[22]
+	mi := &file_limpet_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2373,7 +2588,7 @@ func (x *PutWorkerLabels) String() string {
 func (*PutWorkerLabels) ProtoMessage() {}
 
 func (x *PutWorkerLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[22]
+	mi := &file_limpet_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2386,7 +2601,7 @@ func (x *PutWorkerLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutWorkerLabels.ProtoReflect.Descriptor instead.
 func (*PutWorkerLabels) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PutWorkerLabels) GetTenantId() string {
@@ -2421,7 +2636,7 @@ type SetWorkerMode struct {
 
 func (x *SetWorkerMode) Reset() {
 	*x = SetWorkerMode{}
-	mi := &file_limpet_v1_command_proto_msgTypes[23]
+	mi := &file_limpet_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2433,7 +2648,7 @@ func (x *SetWorkerMode) String() string {
 func (*SetWorkerMode) ProtoMessage() {}
 
 func (x *SetWorkerMode) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[23]
+	mi := &file_limpet_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2446,7 +2661,7 @@ func (x *SetWorkerMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerMode.ProtoReflect.Descriptor instead.
 func (*SetWorkerMode) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetWorkerMode) GetTenantId() string {
@@ -2481,7 +2696,7 @@ type TriggerRuns struct {
 
 func (x *TriggerRuns) Reset() {
 	*x = TriggerRuns{}
-	mi := &file_limpet_v1_command_proto_msgTypes[24]
+	mi := &file_limpet_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2493,7 +2708,7 @@ func (x *TriggerRuns) String() string {
 func (*TriggerRuns) ProtoMessage() {}
 
 func (x *TriggerRuns) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[24]
+	mi := &file_limpet_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2506,7 +2721,7 @@ func (x *TriggerRuns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRuns.ProtoReflect.Descriptor instead.
 func (*TriggerRuns) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TriggerRuns) GetTenantId() string {
@@ -2545,7 +2760,7 @@ type RunSpec struct {
 
 func (x *RunSpec) Reset() {
 	*x = RunSpec{}
-	mi := &file_limpet_v1_command_proto_msgTypes[25]
+	mi := &file_limpet_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2772,7 @@ func (x *RunSpec) String() string {
 func (*RunSpec) ProtoMessage() {}
 
 func (x *RunSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[25]
+	mi := &file_limpet_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2785,7 @@ func (x *RunSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSpec.ProtoReflect.Descriptor instead.
 func (*RunSpec) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RunSpec) GetRunId() string {
@@ -2662,7 +2877,7 @@ type CancelTasks struct {
 
 func (x *CancelTasks) Reset() {
 	*x = CancelTasks{}
-	mi := &file_limpet_v1_command_proto_msgTypes[26]
+	mi := &file_limpet_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2889,7 @@ func (x *CancelTasks) String() string {
 func (*CancelTasks) ProtoMessage() {}
 
 func (x *CancelTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[26]
+	mi := &file_limpet_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2902,7 @@ func (x *CancelTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTasks.ProtoReflect.Descriptor instead.
 func (*CancelTasks) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CancelTasks) GetTenantId() string {
@@ -2723,7 +2938,7 @@ type ReplayTasks struct {
 
 func (x *ReplayTasks) Reset() {
 	*x = ReplayTasks{}
-	mi := &file_limpet_v1_command_proto_msgTypes[27]
+	mi := &file_limpet_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +2950,7 @@ func (x *ReplayTasks) String() string {
 func (*ReplayTasks) ProtoMessage() {}
 
 func (x *ReplayTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[27]
+	mi := &file_limpet_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +2963,7 @@ func (x *ReplayTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayTasks.ProtoReflect.Descriptor instead.
 func (*ReplayTasks) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReplayTasks) GetTenantId() string {
@@ -2783,7 +2998,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_limpet_v1_command_proto_msgTypes[28]
+	mi := &file_limpet_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2795,7 +3010,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[28]
+	mi := &file_limpet_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2808,7 +3023,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Event) GetId() string {
@@ -2872,7 +3087,7 @@ type PushEvents struct {
 
 func (x *PushEvents) Reset() {
 	*x = PushEvents{}
-	mi := &file_limpet_v1_command_proto_msgTypes[29]
+	mi := &file_limpet_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +3099,7 @@ func (x *PushEvents) String() string {
 func (*PushEvents) ProtoMessage() {}
 
 func (x *PushEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[29]
+	mi := &file_limpet_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +3112,7 @@ func (x *PushEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushEvents.ProtoReflect.Descriptor instead.
 func (*PushEvents) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PushEvents) GetTenantId() string {
@@ -2932,7 +3147,7 @@ type JudgeCondition struct {
 
 func (x *JudgeCondition) Reset() {
 	*x = JudgeCondition{}
-	mi := &file_limpet_v1_command_proto_msgTypes[30]
+	mi := &file_limpet_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2944,7 +3159,7 @@ func (x *JudgeCondition) String() string {
 func (*JudgeCondition) ProtoMessage() {}
 
 func (x *JudgeCondition) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[30]
+	mi := &file_limpet_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2957,7 +3172,7 @@ func (x *JudgeCondition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JudgeCondition.ProtoReflect.Descriptor instead.
 func (*JudgeCondition) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *JudgeCondition) GetTaskRunId() string {
@@ -3015,7 +3230,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_limpet_v1_command_proto_msgTypes[31]
+	mi := &file_limpet_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3027,7 +3242,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[31]
+	mi := &file_limpet_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3040,7 +3255,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Assign) GetTaskRunId() string {
@@ -3104,7 +3319,7 @@ type ReportStarted struct {
 
 func (x *ReportStarted) Reset() {
 	*x = ReportStarted{}
-	mi := &file_limpet_v1_command_proto_msgTypes[32]
+	mi := &file_limpet_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3116,7 +3331,7 @@ func (x *ReportStarted) String() string {
 func (*ReportStarted) ProtoMessage() {}
 
 func (x *ReportStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[32]
+	mi := &file_limpet_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3129,7 +3344,7 @@ func (x *ReportStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStarted.ProtoReflect.Descriptor instead.
 func (*ReportStarted) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReportStarted) GetTenantId() string {
@@ -3165,7 +3380,7 @@ type ReportCompleted struct {
 
 func (x *ReportCompleted) Reset() {
 	*x = ReportCompleted{}
-	mi := &file_limpet_v1_command_proto_msgTypes[33]
+	mi := &file_limpet_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3177,7 +3392,7 @@ func (x *ReportCompleted) String() string {
 func (*ReportCompleted) ProtoMessage() {}
 
 func (x *ReportCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[33]
+	mi := &file_limpet_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3190,7 +3405,7 @@ func (x *ReportCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportCompleted.ProtoReflect.Descriptor instead.
 func (*ReportCompleted) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReportCompleted) GetTenantId() string {
@@ -3234,7 +3449,7 @@ type ReportFailed struct {
 
 func (x *ReportFailed) Reset() {
 	*x = ReportFailed{}
-	mi := &file_limpet_v1_command_proto_msgTypes[34]
+	mi := &file_limpet_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3246,7 +3461,7 @@ func (x *ReportFailed) String() string {
 func (*ReportFailed) ProtoMessage() {}
 
 func (x *ReportFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[34]
+	mi := &file_limpet_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,7 +3474,7 @@ func (x *ReportFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportFailed.ProtoReflect.Descriptor instead.
 func (*ReportFailed) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReportFailed) GetTenantId() string {
@@ -3310,7 +3525,7 @@ type RefreshTimeout struct {
 
 func (x *RefreshTimeout) Reset() {
 	*x = RefreshTimeout{}
-	mi := &file_limpet_v1_command_proto_msgTypes[35]
+	mi := &file_limpet_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3537,7 @@ func (x *RefreshTimeout) String() string {
 func (*RefreshTimeout) ProtoMessage() {}
 
 func (x *RefreshTimeout) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[35]
+	mi := &file_limpet_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3550,7 @@ func (x *RefreshTimeout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshTimeout.ProtoReflect.Descriptor instead.
 func (*RefreshTimeout) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RefreshTimeout) GetTenantId() string {
@@ -3370,7 +3585,7 @@ type ReleaseSlot struct {
 
 func (x *ReleaseSlot) Reset() {
 	*x = ReleaseSlot{}
-	mi := &file_limpet_v1_command_proto_msgTypes[36]
+	mi := &file_limpet_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3382,7 +3597,7 @@ func (x *ReleaseSlot) String() string {
 func (*ReleaseSlot) ProtoMessage() {}
 
 func (x *ReleaseSlot) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[36]
+	mi := &file_limpet_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3395,7 +3610,7 @@ func (x *ReleaseSlot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseSlot.ProtoReflect.Descriptor instead.
 func (*ReleaseSlot) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReleaseSlot) GetTenantId() string {
@@ -3427,7 +3642,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_limpet_v1_command_proto_msgTypes[37]
+	mi := &file_limpet_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3439,7 +3654,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[37]
+	mi := &file_limpet_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3452,7 +3667,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LogLine) GetTaskRunId() string {
@@ -3507,7 +3722,7 @@ type PutLogs struct {
 
 func (x *PutLogs) Reset() {
 	*x = PutLogs{}
-	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	mi := &file_limpet_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3519,7 +3734,7 @@ func (x *PutLogs) String() string {
 func (*PutLogs) ProtoMessage() {}
 
 func (x *PutLogs) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	mi := &file_limpet_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3532,7 +3747,7 @@ func (x *PutLogs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutLogs.ProtoReflect.Descriptor instead.
 func (*PutLogs) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PutLogs) GetTenantId() string {
@@ -3563,7 +3778,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_limpet_v1_command_proto_msgTypes[39]
+	mi := &file_limpet_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3575,7 +3790,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[39]
+	mi := &file_limpet_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3588,7 +3803,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Chunk) GetTaskRunId() string {
@@ -3629,7 +3844,7 @@ type PutChunks struct {
 
 func (x *PutChunks) Reset() {
 	*x = PutChunks{}
-	mi := &file_limpet_v1_command_proto_msgTypes[40]
+	mi := &file_limpet_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3641,7 +3856,7 @@ func (x *PutChunks) String() string {
 func (*PutChunks) ProtoMessage() {}
 
 func (x *PutChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[40]
+	mi := &file_limpet_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3654,7 +3869,7 @@ func (x *PutChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunks.ProtoReflect.Descriptor instead.
 func (*PutChunks) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PutChunks) GetTenantId() string {
@@ -3683,7 +3898,7 @@ type ReleasePin struct {
 
 func (x *ReleasePin) Reset() {
 	*x = ReleasePin{}
-	mi := &file_limpet_v1_command_proto_msgTypes[41]
+	mi := &file_limpet_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3695,7 +3910,7 @@ func (x *ReleasePin) String() string {
 func (*ReleasePin) ProtoMessage() {}
 
 func (x *ReleasePin) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[41]
+	mi := &file_limpet_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3708,7 +3923,7 @@ func (x *ReleasePin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePin.ProtoReflect.Descriptor instead.
 func (*ReleasePin) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReleasePin) GetTenantId() string {
@@ -3823,7 +4038,7 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x11input_json_schema\x18\r \x01(\fR\x0finputJsonSchema\x128\n" +
 	"\vidempotency\x18\x0e \x01(\v2\x16.limpet.v1.IdempotencyR\vidempotency\x12-\n" +
 	"\x12scheduled_triggers\x18\x0f \x03(\x03R\x11scheduledTriggers\x12\x12\n" +
-	"\x04kind\x18\x10 \x01(\x05R\x04kind\"\xff\x04\n" +
+	"\x04kind\x18\x10 \x01(\x05R\x04kind\"\x9b\x05\n" +
 	"\x0eTaskDefinition\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12+\n" +
@@ -3841,12 +4056,25 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\adurable\x18\f \x01(\bR\adurable\x125\n" +
 	"\vrate_limits\x18\r \x03(\v2\x14.limpet.v1.RateLimitR\n" +
 	"rateLimits\x128\n" +
-	"\vconcurrency\x18\x0e \x03(\v2\x16.limpet.v1.ConcurrencyR\vconcurrency\x12\x1e\n" +
-	"\n" +
-	"conditions\x18\x0f \x01(\fR\n" +
-	"conditions\x12&\n" +
+	"\vconcurrency\x18\x0e \x03(\v2\x16.limpet.v1.ConcurrencyR\vconcurrency\x12&\n" +
 	"\x05batch\x18\x10 \x01(\v2\x10.limpet.v1.BatchR\x05batch\x12\x1b\n" +
-	"\tuser_data\x18\x11 \x01(\tR\buserData\"7\n" +
+	"\tuser_data\x18\x11 \x01(\tR\buserData\x124\n" +
+	"\n" +
+	"conditions\x18\x12 \x03(\v2\x14.limpet.v1.ConditionR\n" +
+	"conditionsJ\x04\b\x0f\x10\x10\"\xa1\x02\n" +
+	"\tCondition\x12,\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x18.limpet.v1.ConditionKindR\x04kind\x122\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x1a.limpet.v1.ConditionActionR\x06action\x12\x14\n" +
+	"\x05group\x18\x03 \x01(\tR\x05group\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\x12\x1e\n" +
+	"\n" +
+	"expression\x18\x05 \x01(\tR\n" +
+	"expression\x12\x16\n" +
+	"\x06parent\x18\x06 \x01(\tR\x06parent\x12\x14\n" +
+	"\x05sleep\x18\a \x01(\x03R\x05sleep\x12\x1b\n" +
+	"\tevent_key\x18\b \x01(\tR\beventKey\x12\x1f\n" +
+	"\vevent_scope\x18\t \x01(\tR\n" +
+	"eventScope\"7\n" +
 	"\vSlotRequest\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
 	"\x05units\x18\x02 \x01(\x05R\x05units\"b\n" +
@@ -4036,7 +4264,15 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\bStrategy\x12\x11\n" +
 	"\rSTRATEGY_NONE\x10\x00\x12\x11\n" +
 	"\rSTRATEGY_SOFT\x10\x01\x12\x11\n" +
-	"\rSTRATEGY_HARD\x10\x02*\xa8\x01\n" +
+	"\rSTRATEGY_HARD\x10\x02*^\n" +
+	"\rConditionKind\x12\x19\n" +
+	"\x15CONDITION_KIND_PARENT\x10\x00\x12\x18\n" +
+	"\x14CONDITION_KIND_SLEEP\x10\x01\x12\x18\n" +
+	"\x14CONDITION_KIND_EVENT\x10\x02*e\n" +
+	"\x0fConditionAction\x12\x1a\n" +
+	"\x16CONDITION_ACTION_QUEUE\x10\x00\x12\x1b\n" +
+	"\x17CONDITION_ACTION_CANCEL\x10\x01\x12\x19\n" +
+	"\x15CONDITION_ACTION_SKIP\x10\x02*\xa8\x01\n" +
 	"\n" +
 	"Comparator\x12\x14\n" +
 	"\x10COMPARATOR_EQUAL\x10\x00\x12\x18\n" +
@@ -4063,111 +4299,117 @@ func file_limpet_v1_command_proto_rawDescGZIP() []byte {
 	return file_limpet_v1_command_proto_rawDescData
 }
 
-var file_limpet_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_limpet_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_limpet_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_limpet_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_limpet_v1_command_proto_goTypes = []any{
 	(Strategy)(0),              // 0: limpet.v1.Strategy
-	(Comparator)(0),            // 1: limpet.v1.Comparator
-	(WorkerMode)(0),            // 2: limpet.v1.WorkerMode
-	(*Entry)(nil),              // 3: limpet.v1.Entry
-	(*Command)(nil),            // 4: limpet.v1.Command
-	(*Bootstrap)(nil),          // 5: limpet.v1.Bootstrap
-	(*PutSettings)(nil),        // 6: limpet.v1.PutSettings
-	(*Settings)(nil),           // 7: limpet.v1.Settings
-	(*PutWorkflow)(nil),        // 8: limpet.v1.PutWorkflow
-	(*WorkflowDefinition)(nil), // 9: limpet.v1.WorkflowDefinition
-	(*TaskDefinition)(nil),     // 10: limpet.v1.TaskDefinition
-	(*SlotRequest)(nil),        // 11: limpet.v1.SlotRequest
-	(*Label)(nil),              // 12: limpet.v1.Label
-	(*LabelWish)(nil),          // 13: limpet.v1.LabelWish
-	(*Concurrency)(nil),        // 14: limpet.v1.Concurrency
-	(*RateLimit)(nil),          // 15: limpet.v1.RateLimit
-	(*Batch)(nil),              // 16: limpet.v1.Batch
-	(*DefaultFilter)(nil),      // 17: limpet.v1.DefaultFilter
-	(*Idempotency)(nil),        // 18: limpet.v1.Idempotency
-	(*RegisterWorker)(nil),     // 19: limpet.v1.RegisterWorker
-	(*AttachSession)(nil),      // 20: limpet.v1.AttachSession
-	(*DetachSession)(nil),      // 21: limpet.v1.DetachSession
-	(*SuspectSessions)(nil),    // 22: limpet.v1.SuspectSessions
-	(*LoseLease)(nil),          // 23: limpet.v1.LoseLease
-	(*RemoveWorker)(nil),       // 24: limpet.v1.RemoveWorker
-	(*PutWorkerLabels)(nil),    // 25: limpet.v1.PutWorkerLabels
-	(*SetWorkerMode)(nil),      // 26: limpet.v1.SetWorkerMode
-	(*TriggerRuns)(nil),        // 27: limpet.v1.TriggerRuns
-	(*RunSpec)(nil),            // 28: limpet.v1.RunSpec
-	(*CancelTasks)(nil),        // 29: limpet.v1.CancelTasks
-	(*ReplayTasks)(nil),        // 30: limpet.v1.ReplayTasks
-	(*Event)(nil),              // 31: limpet.v1.Event
-	(*PushEvents)(nil),         // 32: limpet.v1.PushEvents
-	(*JudgeCondition)(nil),     // 33: limpet.v1.JudgeCondition
-	(*Assign)(nil),             // 34: limpet.v1.Assign
-	(*ReportStarted)(nil),      // 35: limpet.v1.ReportStarted
-	(*ReportCompleted)(nil),    // 36: limpet.v1.ReportCompleted
-	(*ReportFailed)(nil),       // 37: limpet.v1.ReportFailed
-	(*RefreshTimeout)(nil),     // 38: limpet.v1.RefreshTimeout
-	(*ReleaseSlot)(nil),        // 39: limpet.v1.ReleaseSlot
-	(*LogLine)(nil),            // 40: limpet.v1.LogLine
-	(*PutLogs)(nil),            // 41: limpet.v1.PutLogs
-	(*Chunk)(nil),              // 42: limpet.v1.Chunk
-	(*PutChunks)(nil),          // 43: limpet.v1.PutChunks
-	(*ReleasePin)(nil),         // 44: limpet.v1.ReleasePin
+	(ConditionKind)(0),         // 1: limpet.v1.ConditionKind
+	(ConditionAction)(0),       // 2: limpet.v1.ConditionAction
+	(Comparator)(0),            // 3: limpet.v1.Comparator
+	(WorkerMode)(0),            // 4: limpet.v1.WorkerMode
+	(*Entry)(nil),              // 5: limpet.v1.Entry
+	(*Command)(nil),            // 6: limpet.v1.Command
+	(*Bootstrap)(nil),          // 7: limpet.v1.Bootstrap
+	(*PutSettings)(nil),        // 8: limpet.v1.PutSettings
+	(*Settings)(nil),           // 9: limpet.v1.Settings
+	(*PutWorkflow)(nil),        // 10: limpet.v1.PutWorkflow
+	(*WorkflowDefinition)(nil), // 11: limpet.v1.WorkflowDefinition
+	(*TaskDefinition)(nil),     // 12: limpet.v1.TaskDefinition
+	(*Condition)(nil),          // 13: limpet.v1.Condition
+	(*SlotRequest)(nil),        // 14: limpet.v1.SlotRequest
+	(*Label)(nil),              // 15: limpet.v1.Label
+	(*LabelWish)(nil),          // 16: limpet.v1.LabelWish
+	(*Concurrency)(nil),        // 17: limpet.v1.Concurrency
+	(*RateLimit)(nil),          // 18: limpet.v1.RateLimit
+	(*Batch)(nil),              // 19: limpet.v1.Batch
+	(*DefaultFilter)(nil),      // 20: limpet.v1.DefaultFilter
+	(*Idempotency)(nil),        // 21: limpet.v1.Idempotency
+	(*RegisterWorker)(nil),     // 22: limpet.v1.RegisterWorker
+	(*AttachSession)(nil),      // 23: limpet.v1.AttachSession
+	(*DetachSession)(nil),      // 24: limpet.v1.DetachSession
+	(*SuspectSessions)(nil),    // 25: limpet.v1.SuspectSessions
+	(*LoseLease)(nil),          // 26: limpet.v1.LoseLease
+	(*RemoveWorker)(nil),       // 27: limpet.v1.RemoveWorker
+	(*PutWorkerLabels)(nil),    // 28: limpet.v1.PutWorkerLabels
+	(*SetWorkerMode)(nil),      // 29: limpet.v1.SetWorkerMode
+	(*TriggerRuns)(nil),        // 30: limpet.v1.TriggerRuns
+	(*RunSpec)(nil),            // 31: limpet.v1.RunSpec
+	(*CancelTasks)(nil),        // 32: limpet.v1.CancelTasks
+	(*ReplayTasks)(nil),        // 33: limpet.v1.ReplayTasks
+	(*Event)(nil),              // 34: limpet.v1.Event
+	(*PushEvents)(nil),         // 35: limpet.v1.PushEvents
+	(*JudgeCondition)(nil),     // 36: limpet.v1.JudgeCondition
+	(*Assign)(nil),             // 37: limpet.v1.Assign
+	(*ReportStarted)(nil),      // 38: limpet.v1.ReportStarted
+	(*ReportCompleted)(nil),    // 39: limpet.v1.ReportCompleted
+	(*ReportFailed)(nil),       // 40: limpet.v1.ReportFailed
+	(*RefreshTimeout)(nil),     // 41: limpet.v1.RefreshTimeout
+	(*ReleaseSlot)(nil),        // 42: limpet.v1.ReleaseSlot
+	(*LogLine)(nil),            // 43: limpet.v1.LogLine
+	(*PutLogs)(nil),            // 44: limpet.v1.PutLogs
+	(*Chunk)(nil),              // 45: limpet.v1.Chunk
+	(*PutChunks)(nil),          // 46: limpet.v1.PutChunks
+	(*ReleasePin)(nil),         // 47: limpet.v1.ReleasePin
 }
 var file_limpet_v1_command_proto_depIdxs = []int32{
-	4,  // 0: limpet.v1.Entry.commands:type_name -> limpet.v1.Command
-	5,  // 1: limpet.v1.Command.bootstrap:type_name -> limpet.v1.Bootstrap
-	6,  // 2: limpet.v1.Command.put_settings:type_name -> limpet.v1.PutSettings
-	8,  // 3: limpet.v1.Command.put_workflow:type_name -> limpet.v1.PutWorkflow
-	19, // 4: limpet.v1.Command.register_worker:type_name -> limpet.v1.RegisterWorker
-	20, // 5: limpet.v1.Command.attach_session:type_name -> limpet.v1.AttachSession
-	21, // 6: limpet.v1.Command.detach_session:type_name -> limpet.v1.DetachSession
-	22, // 7: limpet.v1.Command.suspect_sessions:type_name -> limpet.v1.SuspectSessions
-	23, // 8: limpet.v1.Command.lose_lease:type_name -> limpet.v1.LoseLease
-	24, // 9: limpet.v1.Command.remove_worker:type_name -> limpet.v1.RemoveWorker
-	25, // 10: limpet.v1.Command.put_worker_labels:type_name -> limpet.v1.PutWorkerLabels
-	26, // 11: limpet.v1.Command.set_worker_mode:type_name -> limpet.v1.SetWorkerMode
-	27, // 12: limpet.v1.Command.trigger_runs:type_name -> limpet.v1.TriggerRuns
-	29, // 13: limpet.v1.Command.cancel_tasks:type_name -> limpet.v1.CancelTasks
-	30, // 14: limpet.v1.Command.replay_tasks:type_name -> limpet.v1.ReplayTasks
-	32, // 15: limpet.v1.Command.push_events:type_name -> limpet.v1.PushEvents
-	33, // 16: limpet.v1.Command.judge_condition:type_name -> limpet.v1.JudgeCondition
-	34, // 17: limpet.v1.Command.assign:type_name -> limpet.v1.Assign
-	35, // 18: limpet.v1.Command.report_started:type_name -> limpet.v1.ReportStarted
-	36, // 19: limpet.v1.Command.report_completed:type_name -> limpet.v1.ReportCompleted
-	37, // 20: limpet.v1.Command.report_failed:type_name -> limpet.v1.ReportFailed
-	38, // 21: limpet.v1.Command.refresh_timeout:type_name -> limpet.v1.RefreshTimeout
-	39, // 22: limpet.v1.Command.release_slot:type_name -> limpet.v1.ReleaseSlot
-	41, // 23: limpet.v1.Command.put_logs:type_name -> limpet.v1.PutLogs
-	43, // 24: limpet.v1.Command.put_chunks:type_name -> limpet.v1.PutChunks
-	44, // 25: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
-	7,  // 26: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
-	7,  // 27: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
-	10, // 28: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
-	10, // 29: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
+	6,  // 0: limpet.v1.Entry.commands:type_name -> limpet.v1.Command
+	7,  // 1: limpet.v1.Command.bootstrap:type_name -> limpet.v1.Bootstrap
+	8,  // 2: limpet.v1.Command.put_settings:type_name -> limpet.v1.PutSettings
+	10, // 3: limpet.v1.Command.put_workflow:type_name -> limpet.v1.PutWorkflow
+	22, // 4: limpet.v1.Command.register_worker:type_name -> limpet.v1.RegisterWorker
+	23, // 5: limpet.v1.Command.attach_session:type_name -> limpet.v1.AttachSession
+	24, // 6: limpet.v1.Command.detach_session:type_name -> limpet.v1.DetachSession
+	25, // 7: limpet.v1.Command.suspect_sessions:type_name -> limpet.v1.SuspectSessions
+	26, // 8: limpet.v1.Command.lose_lease:type_name -> limpet.v1.LoseLease
+	27, // 9: limpet.v1.Command.remove_worker:type_name -> limpet.v1.RemoveWorker
+	28, // 10: limpet.v1.Command.put_worker_labels:type_name -> limpet.v1.PutWorkerLabels
+	29, // 11: limpet.v1.Command.set_worker_mode:type_name -> limpet.v1.SetWorkerMode
+	30, // 12: limpet.v1.Command.trigger_runs:type_name -> limpet.v1.TriggerRuns
+	32, // 13: limpet.v1.Command.cancel_tasks:type_name -> limpet.v1.CancelTasks
+	33, // 14: limpet.v1.Command.replay_tasks:type_name -> limpet.v1.ReplayTasks
+	35, // 15: limpet.v1.Command.push_events:type_name -> limpet.v1.PushEvents
+	36, // 16: limpet.v1.Command.judge_condition:type_name -> limpet.v1.JudgeCondition
+	37, // 17: limpet.v1.Command.assign:type_name -> limpet.v1.Assign
+	38, // 18: limpet.v1.Command.report_started:type_name -> limpet.v1.ReportStarted
+	39, // 19: limpet.v1.Command.report_completed:type_name -> limpet.v1.ReportCompleted
+	40, // 20: limpet.v1.Command.report_failed:type_name -> limpet.v1.ReportFailed
+	41, // 21: limpet.v1.Command.refresh_timeout:type_name -> limpet.v1.RefreshTimeout
+	42, // 22: limpet.v1.Command.release_slot:type_name -> limpet.v1.ReleaseSlot
+	44, // 23: limpet.v1.Command.put_logs:type_name -> limpet.v1.PutLogs
+	46, // 24: limpet.v1.Command.put_chunks:type_name -> limpet.v1.PutChunks
+	47, // 25: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
+	9,  // 26: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
+	9,  // 27: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
+	12, // 28: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
+	12, // 29: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
 	0,  // 30: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
-	14, // 31: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	17, // 32: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
-	18, // 33: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
-	11, // 34: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
-	13, // 35: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
-	15, // 36: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
-	14, // 37: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	16, // 38: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
-	12, // 39: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
-	1,  // 40: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
-	11, // 41: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
-	12, // 42: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
-	12, // 43: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
-	2,  // 44: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
-	28, // 45: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
-	13, // 46: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
-	31, // 47: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
-	40, // 48: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
-	42, // 49: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
-	50, // [50:50] is the sub-list for method output_type
-	50, // [50:50] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	17, // 31: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	20, // 32: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
+	21, // 33: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
+	14, // 34: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
+	16, // 35: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
+	18, // 36: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
+	17, // 37: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	19, // 38: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
+	13, // 39: limpet.v1.TaskDefinition.conditions:type_name -> limpet.v1.Condition
+	1,  // 40: limpet.v1.Condition.kind:type_name -> limpet.v1.ConditionKind
+	2,  // 41: limpet.v1.Condition.action:type_name -> limpet.v1.ConditionAction
+	15, // 42: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
+	3,  // 43: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
+	14, // 44: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
+	15, // 45: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
+	15, // 46: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
+	4,  // 47: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
+	31, // 48: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
+	16, // 49: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
+	34, // 50: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
+	43, // 51: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
+	45, // 52: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
+	53, // [53:53] is the sub-list for method output_type
+	53, // [53:53] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_limpet_v1_command_proto_init() }
@@ -4207,8 +4449,8 @@ func file_limpet_v1_command_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_limpet_v1_command_proto_rawDesc), len(file_limpet_v1_command_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   42,
+			NumEnums:      5,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

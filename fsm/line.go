@@ -1,0 +1,177 @@
+package fsm
+
+import (
+	"fmt"
+	"iter"
+	"strings"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+)
+
+// MaxLines is how many log lines and chunks are kept of a run. Further ones are
+// dropped, and counted in the last line.
+const MaxLines = 10_000
+
+// LogLine is a line that a task wrote.
+type LogLine struct {
+	Task     TaskRunID
+	Run      RunID
+	Seq      Seq
+	Attempt  int32
+	Wall     int64 // the sender's clock, Unix nanoseconds
+	Level    string
+	Message  string
+	Metadata []byte
+}
+
+func (l *LogLine) fields(c *codec) {
+	str(c, 1, &l.Task)
+	str(c, 2, &l.Run)
+	num(c, 3, &l.Seq)
+	num(c, 4, &l.Attempt)
+	num(c, 5, &l.Wall)
+	str(c, 6, &l.Level)
+	str(c, 7, &l.Message)
+	raw(c, 8, &l.Metadata)
+}
+
+func (l *LogLine) key() string { return fmt.Sprintf("%s/%016x", l.Task, uint64(l.Seq)) }
+
+// Chunk is a piece of what a task streams to those who listen to its run.
+type Chunk struct {
+	Task    TaskRunID
+	Run     RunID
+	Index   int64 // orders the chunks of a task run; from 0
+	Wall    int64
+	Message []byte
+}
+
+func (x *Chunk) fields(c *codec) {
+	str(c, 1, &x.Task)
+	str(c, 2, &x.Run)
+	num(c, 3, &x.Index)
+	num(c, 4, &x.Wall)
+	raw(c, 5, &x.Message)
+}
+
+func (x *Chunk) key() string { return fmt.Sprintf("%s/%016x", x.Task, uint64(x.Index)) }
+
+func (s *State) countLine(run RunID, by int) int {
+	n, _ := s.lines.Get(run)
+	s.lines.Set(run, n+by)
+	return n + by
+}
+
+func (m *Machine) putLogs(c *limpetv1.PutLogs) (Result, *Refusal) {
+	s := m.st
+	for i, l := range c.GetLines() {
+		t, no := m.lineOf(c.GetTenantId(), l.GetTaskRunId(), i)
+		if no != nil {
+			return Result{}, no
+		}
+		if n, _ := s.lines.Get(t.Run); n >= MaxLines {
+			continue
+		}
+		attempt := l.GetAttempt()
+		if attempt < 0 {
+			attempt = t.Attempt
+		}
+		x := &LogLine{
+			Task: t.ID, Run: t.Run, Seq: s.seq<<10 + Seq(i&1023), Attempt: attempt, Wall: l.GetWall(),
+			Level: l.GetLevel(), Message: l.GetMessage(), Metadata: l.GetMetadata(),
+		}
+		s.logs.Set(x.key(), x)
+		s.countLine(t.Run, 1)
+	}
+	return Result{}, nil
+}
+
+func (m *Machine) putChunks(c *limpetv1.PutChunks) (Result, *Refusal) {
+	s := m.st
+	for i, p := range c.GetChunks() {
+		t, no := m.lineOf(c.GetTenantId(), p.GetTaskRunId(), i)
+		if no != nil {
+			return Result{}, no
+		}
+		x := &Chunk{Task: t.ID, Run: t.Run, Index: p.GetIndex(), Wall: p.GetWall(), Message: p.GetMessage()}
+		if x.Index < 0 {
+			x.Index = s.nextChunk(t.ID)
+		}
+		if _, had := s.chunks.Get(x.key()); had {
+			continue
+		}
+		if n, _ := s.lines.Get(t.Run); n >= MaxLines {
+			return Result{}, refuse(CodeExhausted, "task_run_external_id", string(t.ID), fmt.Sprintf("the run has streamed %d chunks, which is the limit", MaxLines), "stream larger chunks")
+		}
+		s.chunks.Set(x.key(), x)
+		s.countLine(t.Run, 1)
+		m.taskChanged(t)
+	}
+	return Result{}, nil
+}
+
+func (m *Machine) lineOf(tenant, id string, i int) (*TaskRun, *Refusal) {
+	t, ok := m.st.tasks.Get(TaskRunID(id))
+	if !ok || string(t.Tenant) != tenant {
+		no := refuse(CodeNotFound, "task_run_external_id", id, "no such task run", "it may have been forgotten; see `limpet run list`")
+		if i > 0 {
+			no.Field = "[" + itoa(i) + "]." + no.Field
+		}
+		return nil, no
+	}
+	return t, nil
+}
+
+func (s *State) nextChunk(t TaskRunID) int64 {
+	next := int64(0)
+	s.chunks.Descend(string(t)+"/~", func(k string, x *Chunk) bool {
+		if strings.HasPrefix(k, string(t)+"/") {
+			next = x.Index + 1
+		}
+		return false
+	})
+	return next
+}
+
+func (s *State) forgetLines(t TaskRunID) {
+	var logs, chunks []string
+	prefix := string(t) + "/"
+	s.logs.Ascend(prefix, func(k string, _ *LogLine) bool {
+		logs = append(logs, k)
+		return strings.HasPrefix(k, prefix)
+	})
+	s.chunks.Ascend(prefix, func(k string, _ *Chunk) bool {
+		chunks = append(chunks, k)
+		return strings.HasPrefix(k, prefix)
+	})
+	for _, k := range logs {
+		if strings.HasPrefix(k, prefix) {
+			s.logs.Delete(k)
+		}
+	}
+	for _, k := range chunks {
+		if strings.HasPrefix(k, prefix) {
+			s.chunks.Delete(k)
+		}
+	}
+}
+
+// Logs iterates over the lines that a task run wrote, in the order of arrival.
+func (v View) Logs(t TaskRunID) iter.Seq[*LogLine] {
+	return func(yield func(*LogLine) bool) {
+		prefix := string(t) + "/"
+		v.st.logs.Ascend(prefix, func(k string, l *LogLine) bool {
+			return strings.HasPrefix(k, prefix) && yield(l)
+		})
+	}
+}
+
+// Chunks iterates over what a task run streamed, from an index on.
+func (v View) Chunks(t TaskRunID, from int64) iter.Seq[*Chunk] {
+	return func(yield func(*Chunk) bool) {
+		prefix := string(t) + "/"
+		v.st.chunks.Ascend((&Chunk{Task: t, Index: from}).key(), func(k string, x *Chunk) bool {
+			return strings.HasPrefix(k, prefix) && yield(x)
+		})
+	}
+}

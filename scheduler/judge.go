@@ -1,0 +1,58 @@
+package scheduler
+
+import (
+	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/expression"
+)
+
+// judge evaluates the expressions that wait for a verdict. The verdicts are
+// stored with the entry, so that no other node evaluates anything.
+func (d *decider) judge() {
+	questions := d.view.Questions(MaxAssignments)
+	if len(questions) == 0 {
+		return
+	}
+	e, err := expression.New()
+	for _, q := range questions {
+		var holds bool
+		fault := err
+		if err == nil {
+			holds, fault = e.Holds(q.Expression, q.Output, q.Payload)
+		}
+		text := ""
+		if fault != nil {
+			text = fault.Error()
+		}
+		cmd := fsm.NewJudgement(q.Case, holds, text)
+		if d.m.ApplyCommands([]fsm.Command{cmd}).Results[0].Refusal == nil {
+			d.out = append(d.out, cmd)
+		}
+	}
+}
+
+// serveLenders lets task runs of children take over the slots that their parent
+// task runs hold at a worker that has no room for them otherwise.
+func (d *decider) serveLenders(id fsm.WorkerID) {
+	var held []*fsm.TaskRun
+	for t := range d.view.Assignments(id) {
+		held = append(held, t)
+	}
+	for _, p := range held {
+		t, ok := d.view.Borrower(p)
+		if !ok || d.full() {
+			continue
+		}
+		w, ok := d.view.Worker(id)
+		if !ok || d.view.Rejects(w, t) == "" {
+			continue // there is room: it is placed like any other
+		}
+		reason := ReasonParent
+		if _, pinned := d.view.Pin(t.Run); pinned {
+			reason = ReasonPinned
+		}
+		cmd := fsm.NewBorrow(t, w, reason)
+		if d.m.ApplyCommands([]fsm.Command{cmd}).Results[0].Refusal == nil {
+			d.out = append(d.out, cmd)
+		}
+	}
+}
