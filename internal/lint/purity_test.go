@@ -28,7 +28,7 @@ var pureImports = map[string][]string{
 	},
 	"scheduler": {
 		"cmp", "container/heap", "errors", "fmt", "iter", "maps", "slices", "strconv", "strings", "time",
-		module + "/fsm", module + "/scheduler/...", module + "/internal/invariant",
+		module + "/fsm", module + "/scheduler/...", module + "/internal/expression", module + "/internal/invariant",
 	},
 }
 

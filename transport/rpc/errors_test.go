@@ -105,9 +105,9 @@ func TestEveryBadCallIsRefusedWithItsReason(t *testing.T) {
 			return err
 		}, codes.InvalidArgument, `filter.statuses[0] "LOST"`},
 		{"a method that is not served", func(ctx context.Context) error {
-			_, err := client.Events.Push(ctx, &compat.PushEventRequest{Key: "k"})
+			_, err := client.Workflows.PutRateLimit(ctx, &compat.PutRateLimitRequest{Key: "k"})
 			return err
-		}, codes.Unimplemented, "method /EventsService/Push is not served by this version of limpet yet"},
+		}, codes.Unimplemented, "method /WorkflowService/PutRateLimit is not served by this version of limpet yet"},
 		{"a stream that is not served", func(ctx context.Context) error {
 			stream, err := client.Durable.DurableTask(ctx)
 			if err == nil {

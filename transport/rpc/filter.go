@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -73,20 +72,8 @@ func (f *runFilter) selects(run *fsm.Run) bool {
 }
 
 func (f *runFilter) hasMetadata(run *fsm.Run) bool {
-	if len(f.metadata) == 0 {
-		return true
-	}
-	var have map[string]json.RawMessage
-	if json.Unmarshal(run.Metadata, &have) != nil {
-		return false
-	}
 	for _, want := range f.metadata {
-		var text string
-		raw := have[want.key]
-		if json.Unmarshal(raw, &text) != nil {
-			text = string(raw)
-		}
-		if raw == nil || text != want.value {
+		if !hasPair(run.Metadata, want) {
 			return false
 		}
 	}

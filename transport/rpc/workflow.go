@@ -112,6 +112,11 @@ func (s *Services) triggerRuns(ctx context.Context, specs []*limpetv1.RunSpec) (
 	if err != nil {
 		return nil, err
 	}
+	for _, spec := range specs {
+		if spec.GetParentTaskRunId() != "" {
+			s.inherit(ctx, t, spec)
+		}
+	}
 	res, err := s.propose(ctx, "start workflow "+specs[0].GetWorkflow(), &limpetv1.Command{Kind: &limpetv1.Command_TriggerRuns{
 		TriggerRuns: &limpetv1.TriggerRuns{TenantId: string(t), Runs: specs},
 	}})

@@ -81,6 +81,10 @@ func action(run *fsm.Run, task *fsm.Task, t *fsm.TaskRun) *compat.AssignedAction
 	if run.ParentRun != "" {
 		a.ParentWorkflowRunId = new(string(run.ParentRun))
 	}
+	if run.EventID != "" {
+		a.TriggeringEventExternalId = new(run.EventID)
+		a.TriggeringEventKey = new(run.EventKey)
+	}
 	if run.ParentTaskRun != "" {
 		a.ChildWorkflowIndex = new(run.ChildIndex)
 		a.ChildWorkflowKey = childKey(run)
@@ -118,7 +122,9 @@ func payload(view fsm.View, run *fsm.Run, task *fsm.Task, t *fsm.TaskRun) string
 			return "", nil
 		}
 	})
-	b.WriteString(`,"triggers":{"filter_payload":null},"user_data":`)
+	b.WriteString(`,"triggers":`)
+	writeTriggers(&b, task, t)
+	b.WriteString(`,"user_data":`)
 	b.Write(userData(task.UserData))
 	b.WriteString(`,"overrides":null`)
 	if t.Index == version.OnFailure {
@@ -127,6 +133,27 @@ func payload(view fsm.View, run *fsm.Run, task *fsm.Task, t *fsm.TaskRun) string
 	}
 	b.WriteByte('}')
 	return b.String()
+}
+
+// writeTriggers gives the task what met its conditions, by their keys.
+func writeTriggers(b *bytes.Buffer, task *fsm.Task, t *fsm.TaskRun) {
+	members := make([]int, 1, len(t.Conds)+1)
+	members[0] = -1
+	for i := range t.Conds {
+		members = append(members, i)
+	}
+	seen := map[string]bool{}
+	writeObject(b, members, func(i int) (string, []byte) {
+		if i < 0 {
+			return "filter_payload", []byte("null")
+		}
+		c := &task.Conditions[i]
+		if c.Kind != fsm.CondEvent || t.Conds[i].State != fsm.CondMet || seen[c.Key] {
+			return "", nil
+		}
+		seen[c.Key] = true
+		return c.Key, orElse(t.Conds[i].Data, "{}")
+	})
 }
 
 // writeErrors gives the on-failure task the errors of the others.

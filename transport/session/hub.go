@@ -49,8 +49,10 @@ type Hub struct {
 	mu       sync.Mutex
 	sessions map[fsm.WorkerID]*session // the newest of each worker
 	watchers map[fsm.RunID]map[*Watcher]struct{}
-	gate     *Gate
-	stopped  bool
+	// followers watch every run.
+	followers map[*Watcher]struct{}
+	gate      *Gate
+	stopped   bool
 
 	background sync.WaitGroup
 	stop       chan struct{} // closed when Close gives up waiting
@@ -67,9 +69,9 @@ func NewHub(cfg Config) *Hub {
 	return &Hub{
 		cfg:      cfg,
 		sessions: map[fsm.WorkerID]*session{},
-		watchers: map[fsm.RunID]map[*Watcher]struct{}{},
-		gate:     newGate(),
-		stop:     make(chan struct{}),
+		watchers: map[fsm.RunID]map[*Watcher]struct{}{}, followers: map[*Watcher]struct{}{},
+		gate: newGate(),
+		stop: make(chan struct{}),
 	}
 }
 
@@ -84,13 +86,23 @@ func (h *Hub) Wake(effects []fsm.Effect) {
 				s.notify()
 			}
 		case fsm.RunFinished:
-			for w := range h.watchers[fsm.RunID(e.ID)] {
-				w.mark(fsm.RunID(e.ID))
-			}
+			h.markLocked(fsm.RunID(e.ID), true)
 		case fsm.Reset:
 			h.resetLocked()
 		case fsm.RunChanged:
+			h.markLocked(fsm.RunID(e.ID), false)
 		}
+	}
+}
+
+func (h *Hub) markLocked(run fsm.RunID, finished bool) {
+	for w := range h.watchers[run] {
+		if finished || w.changes {
+			w.mark(run)
+		}
+	}
+	for w := range h.followers {
+		w.mark(run)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 type Watcher struct {
 	hub  *Hub
 	wake chan struct{}
+	// changes: it is woken by every change of a run, not only by its end.
+	changes bool
 
 	mu    sync.Mutex
 	runs  map[fsm.RunID]struct{} // watched
@@ -24,6 +26,23 @@ func (h *Hub) Watch() *Watcher {
 		runs:  map[fsm.RunID]struct{}{},
 		dirty: map[fsm.RunID]struct{}{},
 	}
+}
+
+// WatchChanges makes a watcher of no runs that is woken by every change of the
+// runs that are added to it.
+func (h *Hub) WatchChanges() *Watcher {
+	w := h.Watch()
+	w.changes = true
+	return w
+}
+
+// Follow makes a watcher of every change of every run, from now on.
+func (h *Hub) Follow() *Watcher {
+	w := h.WatchChanges()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.followers[w] = struct{}{}
+	return w
 }
 
 // Add watches a run. Read the state after it: a run that had finished before
@@ -67,6 +86,7 @@ func (w *Watcher) Close() {
 	defer w.hub.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	delete(w.hub.followers, w)
 	for run := range w.runs {
 		w.removeLocked(run)
 	}

@@ -18,6 +18,7 @@ import (
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/expression"
 	"github.com/limpet-dev/limpet/transport/auth"
 )
 
@@ -221,6 +222,17 @@ func (c *Cluster) wake(effects []fsm.Effect) {
 // pinned worker, or to the first one that can take it. It knows no labels and
 // no patience.
 func FirstFit(view fsm.View, _ fsm.Instant) []fsm.Command {
+	for _, q := range view.Questions(1) {
+		e, err := expression.New()
+		if err != nil {
+			return []fsm.Command{fsm.NewJudgement(q.Case, false, err.Error())}
+		}
+		holds, err := e.Holds(q.Expression, q.Output, q.Payload)
+		if err != nil {
+			return []fsm.Command{fsm.NewJudgement(q.Case, false, err.Error())}
+		}
+		return []fsm.Command{fsm.NewJudgement(q.Case, holds, "")}
+	}
 	for run := range view.Runs(false) {
 		version, ok := view.Version(run.Version)
 		if !ok {
