@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
@@ -130,13 +131,13 @@ func (m *Machine) arm(t *TaskRun) {
 func (m *Machine) resolve(t *TaskRun) ending {
 	s := m.st
 	def := s.taskOf(t)
+	if s.hasCase(t.ID) {
+		s.setTask(t) // what is judged together counts together
+		return ending{}
+	}
 	t.Deadline = 0
 	for i := range t.Conds {
 		c := &t.Conds[i]
-		if c.State == CondOpen && def.Conditions[i].Kind == CondParent {
-			s.setTask(t) // the leader has yet to judge it
-			return ending{}
-		}
 		if c.State == CondOpen && c.At > s.stamp.Instant && (t.Deadline == 0 || c.At < t.Deadline) {
 			t.Deadline = c.At
 		}
@@ -213,16 +214,35 @@ func (m *Machine) slept(t *TaskRun) {
 	m.end(m.resolve(&n))
 }
 
-// meet marks a condition, and takes the task run on if that was the last.
-func (m *Machine) meet(id TaskRunID, cond int, state CondState, data []byte) {
-	t, ok := m.st.tasks.Get(id)
+// mark notes what became of a condition.
+func (s *State) mark(id TaskRunID, cond int, state CondState, data []byte) {
+	t, ok := s.tasks.Get(id)
 	if !ok || t.Status != Blocked || cond >= len(t.Conds) || t.Conds[cond].State != CondOpen {
 		return
 	}
 	n := *t
 	n.Conds = slices.Clone(t.Conds)
 	n.Conds[cond].State, n.Conds[cond].Data = state, data
-	m.end(m.resolve(&n))
+	s.setTask(&n)
+}
+
+// resume takes an armed task run on after marks.
+func (m *Machine) resume(id TaskRunID) {
+	if t, ok := m.st.tasks.Get(id); ok && t.Status == Blocked && len(t.Conds) > 0 {
+		n := *t
+		m.end(m.resolve(&n))
+	}
+}
+
+// hasCase reports whether the leader has yet to judge a condition of the task
+// run.
+func (s *State) hasCase(id TaskRunID) bool {
+	found := false
+	s.cases.Ascend(string(id)+"/", func(k string, _ *Case) bool {
+		found = strings.HasPrefix(k, string(id)+"/")
+		return false
+	})
+	return found
 }
 
 // indexConds enters the events that a blocked task run waits for.

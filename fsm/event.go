@@ -98,20 +98,28 @@ func (m *Machine) offer(e *Event) {
 		found = append(found, k)
 		return true
 	})
+	var touched []TaskRunID // in the order of found, each once
 	for _, k := range found {
 		t, ok := s.tasks.Get(k.task)
 		if !ok {
 			continue
 		}
 		c := &s.taskOf(t).Conditions[k.cond]
+		if len(touched) == 0 || touched[len(touched)-1] != k.task {
+			touched = append(touched, k.task)
+		}
 		switch {
 		case c.EventScope != "" && c.EventScope != e.Scope:
 		case c.Expression == "":
-			m.meet(k.task, k.cond, CondMet, e.Payload)
+			s.mark(k.task, k.cond, CondMet, e.Payload)
 		default:
 			x := &Case{Task: k.task, Cond: k.cond, Event: e.ID, Payload: e.Payload}
 			s.cases.Set(x.key(), x)
 		}
+	}
+	// What one event does to a task run counts together: skip before queue.
+	for _, id := range touched {
+		m.resume(id)
 	}
 }
 
@@ -160,10 +168,11 @@ func (m *Machine) judgeCondition(c *limpetv1.JudgeCondition) (Result, *Refusal) 
 	case c.GetError() != "" && x.Event == "":
 		m.finish(t, Failed, nil, "the condition "+itoq(s.taskOf(t).Conditions[x.Cond].Expression)+" cannot be evaluated: "+c.GetError())
 	case c.GetHolds():
-		m.meet(x.Task, x.Cond, CondMet, x.Payload)
+		s.mark(x.Task, x.Cond, CondMet, x.Payload)
 	case x.Event == "":
-		m.meet(x.Task, x.Cond, CondUnmet, nil)
+		s.mark(x.Task, x.Cond, CondUnmet, nil)
 	}
+	m.resume(x.Task)
 	return Result{IDs: []string{string(x.Task)}}, nil
 }
 

@@ -90,6 +90,9 @@ func (m *Machine) replayRun(id RunID, from []int) []string {
 			m.end(m.ready(&n))
 		}
 	}
+	if f, status := m.onFailure(id); f != nil {
+		m.finish(f, status, nil, "")
+	}
 	m.effect(RunChanged, string(id))
 	return ids
 }

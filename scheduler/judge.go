@@ -5,26 +5,28 @@ import (
 	"github.com/limpet-dev/limpet/internal/expression"
 )
 
-// judge evaluates the expressions that wait for a verdict. The verdicts are
-// stored with the entry, so that no other node evaluates anything.
+// judge evaluates the expressions that wait for a verdict, and those that its
+// verdicts bring up: a task that is skipped makes its children look. The
+// verdicts are stored with the entry, so that no other node evaluates anything.
 func (d *decider) judge() {
 	questions := d.view.Questions(MaxAssignments)
 	if len(questions) == 0 {
 		return
 	}
 	e, err := expression.New()
-	for _, q := range questions {
-		var holds bool
-		fault := err
-		if err == nil {
-			holds, fault = e.Holds(q.Expression, q.Output, q.Payload)
-		}
-		text := ""
-		if fault != nil {
-			text = fault.Error()
-		}
-		cmd := fsm.NewJudgement(q.Case, holds, text)
-		if d.m.ApplyCommands([]fsm.Command{cmd}).Results[0].Refusal == nil {
+	for ; len(questions) > 0 && !d.full(); questions = d.view.Questions(MaxAssignments) {
+		for _, q := range questions {
+			var holds bool
+			fault := err
+			if err == nil {
+				holds, fault = e.Holds(q.Expression, q.Output, q.Payload)
+			}
+			text := ""
+			if fault != nil {
+				text = fault.Error()
+			}
+			cmd := fsm.NewJudgement(q.Case, holds, text)
+			d.m.ApplyCommands([]fsm.Command{cmd}) // it closes the case, whatever else
 			d.out = append(d.out, cmd)
 		}
 	}

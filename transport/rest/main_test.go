@@ -26,6 +26,8 @@ type bed struct {
 	node    *transporttest.Node
 	handler http.Handler
 	token   string
+
+	contract *contract // every answer is compared with it
 }
 
 func newBed(tb testing.TB) *bed {
@@ -41,7 +43,7 @@ func newBedAt(tb testing.TB, i int, ready func() (bool, string)) *bed {
 		awaitServer(tb, n)
 	}
 	node := cluster.Nodes[i]
-	return &bed{tb: tb, cluster: cluster, node: node, token: node.Token(tb, auth.RoleSDK), handler: rest.New(rest.Config{
+	return &bed{tb: tb, cluster: cluster, node: node, token: node.Token(tb, auth.RoleSDK), contract: readContract(tb), handler: rest.New(rest.Config{
 		Backend: node, Verifier: node.Verifier, Counters: node.Counters, Ready: ready, Version: "v1.2.3",
 	})}
 }
@@ -72,6 +74,7 @@ func (b *bed) serve(r *http.Request) *httptest.ResponseRecorder {
 	}
 	w := httptest.NewRecorder()
 	b.handler.ServeHTTP(w, r)
+	b.contract.check(b.tb, r, w)
 	return w
 }
 
