@@ -74,7 +74,6 @@ func Sticky(client *hatchet.Client) *hatchet.StandaloneTask {
 			// Run a child workflow on the same worker
 			childWorkflow := Child(client)
 			childResult, err := childWorkflow.Run(ctx, ChildInput{N: 1}, hatchet.WithRunSticky(true))
-
 			if err != nil {
 				return nil, err
 			}

@@ -21,8 +21,8 @@ const (
 	Flaky = "flaky"
 )
 
-// failures is how many attempts of a flaky task fail before one succeeds.
-const failures = 2
+// Failures is how many attempts of a flaky task fail before one succeeds.
+const Failures = 2
 
 // bodyTime is long enough for two parallel roots to be seen at the same time.
 const bodyTime = 200 * time.Millisecond
@@ -132,11 +132,11 @@ func flaky(client *hatchet.Client, name string, strategy types.StickyStrategy) *
 		seen[run] = append(seen[run], attempt)
 		own := slices.Clone(seen[run])
 		mu.Unlock()
-		if attempt < failures {
+		if attempt < Failures {
 			return nil, fmt.Errorf("attempt %d fails on purpose", attempt)
 		}
 		return &Attempts{Place: place.ended(), Seen: own}, nil
-	}, hatchet.WithParents(left), hatchet.WithRetries(failures+1))
+	}, hatchet.WithParents(left), hatchet.WithRetries(Failures+1))
 	return w
 }
 
