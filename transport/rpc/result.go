@@ -14,9 +14,8 @@ import (
 	"github.com/limpet-dev/limpet/transport/session"
 )
 
-// finished is the event that a run has finished, with a result per task. It
-// does not grow over the limit in bytes.
-func finished(view fsm.View, run *fsm.Run, limit int) *compat.WorkflowRunEvent {
+// finished is the event that a run has finished, with a result per task.
+func finished(view fsm.View, run *fsm.Run) *compat.WorkflowRunEvent {
 	e := &compat.WorkflowRunEvent{
 		WorkflowRunId:  string(run.ID),
 		EventType:      compat.WorkflowRunEventType_WORKFLOW_RUN_EVENT_TYPE_FINISHED,
@@ -33,7 +32,6 @@ func finished(view fsm.View, run *fsm.Run, limit int) *compat.WorkflowRunEvent {
 	if len(e.GetResults()) == 0 {
 		return unknownRun(string(run.ID), "the run has no results")
 	}
-	shrink(e, limit)
 	return e
 }
 

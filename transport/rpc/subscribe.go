@@ -1,11 +1,16 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/limpet-dev/limpet/api/compat"
 	"github.com/limpet-dev/limpet/fsm"
@@ -129,13 +134,34 @@ func (s *subscription) deliver(runs ...fsm.RunID) error {
 		if !run.Status.Final() {
 			continue
 		}
-		if err := s.stream.Send(finished(view, run, s.cfg.MaxMessage)); err != nil {
+		if err := s.stream.Send(s.answer(view, run)); err != nil {
 			return err
 		}
 		s.forget(id)
 		s.cfg.Counters.Results.Add(1)
 	}
 	return nil
+}
+
+// answer is the event of a run that has finished. One SDK looks for results that
+// are missing over HTTP, where there is no limit: what does not fit into a message
+// is left to that. The others are told which result did not fit.
+func (s *subscription) answer(view fsm.View, run *fsm.Run) *compat.WorkflowRunEvent {
+	e := finished(view, run)
+	if proto.Size(e) > s.cfg.MaxMessage {
+		if asksOverHTTP(s.stream.Context()) {
+			e.Results = nil
+		} else {
+			shrink(e, s.cfg.MaxMessage)
+		}
+	}
+	return e
+}
+
+// asksOverHTTP reports whether the caller is the TypeScript SDK.
+func asksOverHTTP(ctx context.Context) bool {
+	md, _ := metadata.FromIncomingContext(ctx)
+	return slices.ContainsFunc(md.Get("user-agent"), func(agent string) bool { return strings.Contains(agent, "grpc-node-js") })
 }
 
 func (s *subscription) forget(id fsm.RunID) {
