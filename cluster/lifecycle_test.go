@@ -131,6 +131,7 @@ func attach(n *Node, session string) fsm.Command {
 // live takes one run through a random life, each step at a random node, and
 // keeps what the run has to be after it.
 func live(t *testing.T, nodes *nodeSet, l *life, random *rand.Rand) {
+	t.Helper()
 	step := func(c fsm.Command) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()

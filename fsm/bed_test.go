@@ -175,7 +175,7 @@ func conditions(tb testing.TB, name string, action limpetv1.ConditionAction, tex
 		return nil
 	}
 	for g, group := range strings.Split(text, "&") {
-		for _, alt := range strings.Split(group, "|") {
+		for alt := range strings.SplitSeq(group, "|") {
 			f := append(strings.SplitN(alt, "/", 3), "", "")
 			c := &limpetv1.Condition{Action: action, Group: fmt.Sprintf("%s-%d", name, g), Key: f[1], Expression: f[2]}
 			switch f[0] {
@@ -267,9 +267,9 @@ func (b *bed) task(path string) *fsm.TaskRun {
 	return nil
 }
 
-func (b *bed) report(verb, path string, attempt int32, text string) fsm.Result {
+func (b *bed) report(verb, path string, attempt int32, text string) {
 	b.t.Helper()
-	return b.do(reportCommand(verb, string(b.task(path).ID), attempt, text))
+	b.do(reportCommand(verb, string(b.task(path).ID), attempt, text))
 }
 
 func reportCommand(verb, task string, attempt int32, text string) fsm.Command {

@@ -347,7 +347,7 @@ func (d *dag) rule(x *ruleTask) string {
 		}
 	}
 	for _, a := range []struct{ action, state string }{{"skip", "skipped"}, {"cancel", "cancelled"}} {
-		if met, _, any := x.groups(a.action); any && met {
+		if met, _, some := x.groups(a.action); some && met {
 			return a.state
 		}
 	}

@@ -56,10 +56,9 @@ func (x *Chunk) fields(c *codec) {
 
 func (x *Chunk) key() string { return fmt.Sprintf("%s/%016x", x.Task, uint64(x.Index)) }
 
-func (s *State) countLine(run RunID, by int) int {
+func (s *State) countLine(run RunID) {
 	n, _ := s.lines.Get(run)
-	s.lines.Set(run, n+by)
-	return n + by
+	s.lines.Set(run, n+1)
 }
 
 func (m *Machine) putLogs(c *limpetv1.PutLogs) (Result, *Refusal) {
@@ -81,7 +80,7 @@ func (m *Machine) putLogs(c *limpetv1.PutLogs) (Result, *Refusal) {
 			Level: l.GetLevel(), Message: l.GetMessage(), Metadata: l.GetMetadata(),
 		}
 		s.logs.Set(x.key(), x)
-		s.countLine(t.Run, 1)
+		s.countLine(t.Run)
 	}
 	return Result{}, nil
 }
@@ -104,7 +103,7 @@ func (m *Machine) putChunks(c *limpetv1.PutChunks) (Result, *Refusal) {
 			return Result{}, refuse(CodeExhausted, "task_run_external_id", string(t.ID), fmt.Sprintf("the run has streamed %d chunks, which is the limit", MaxLines), "stream larger chunks")
 		}
 		s.chunks.Set(x.key(), x)
-		s.countLine(t.Run, 1)
+		s.countLine(t.Run)
 		m.taskChanged(t)
 	}
 	return Result{}, nil

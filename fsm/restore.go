@@ -157,11 +157,11 @@ func (s *State) rebuild() {
 		return true
 	})
 	s.logs.Scan(func(_ string, l *LogLine) bool {
-		s.countLine(l.Run, 1)
+		s.countLine(l.Run)
 		return true
 	})
 	s.chunks.Scan(func(_ string, c *Chunk) bool {
-		s.countLine(c.Run, 1)
+		s.countLine(c.Run)
 		return true
 	})
 	s.pins.Scan(func(id RunID, p *Pin) bool {

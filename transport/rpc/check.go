@@ -48,10 +48,10 @@ func checkName(field, name string) error {
 	return nil
 }
 
-// checkJSON gives the JSON text of a field, or a default for an empty one.
-func checkJSON(field string, text []byte, empty string) ([]byte, error) {
+// checkJSON gives the JSON text of a field; {} for an empty one.
+func checkJSON(field string, text []byte) ([]byte, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
-		return []byte(empty), nil
+		return []byte("{}"), nil
 	}
 	if !utf8.Valid(text) {
 		return nil, invalid(field, strings.ToValidUTF8(string(text), "?"), "must be JSON in UTF-8", "")
@@ -65,7 +65,7 @@ func checkJSON(field string, text []byte, empty string) ([]byte, error) {
 // checkObject gives the text of a JSON object; nil for none, null or an empty
 // one.
 func checkObject(field string, text []byte) ([]byte, error) {
-	text, err := checkJSON(field, text, "{}")
+	text, err := checkJSON(field, text)
 	if err != nil {
 		return nil, err
 	}

@@ -140,7 +140,7 @@ func (e *events) PutLog(ctx context.Context, r *compat.PutLogRequest) (*compat.P
 	if len(l.GetMessage()) > maxLogLine {
 		l.Message = l.GetMessage()[:maxLogLine]
 	}
-	if l.Metadata, err = checkJSON("metadata", []byte(r.GetMetadata()), "{}"); err != nil {
+	if l.Metadata, err = checkJSON("metadata", []byte(r.GetMetadata())); err != nil {
 		return nil, err
 	}
 	_, err = e.propose(ctx, "keep a log line of task run "+id, &limpetv1.Command{Kind: &limpetv1.Command_PutLogs{

@@ -136,7 +136,7 @@ func (d *dispatcher) command(t fsm.TenantID, rep report) (fsm.Command, error) {
 // the attempt, and its error says why: to refuse the report would make the SDK
 // repeat it.
 func (d *dispatcher) completed(t fsm.TenantID, rep report) fsm.Command {
-	output, err := checkJSON("output", []byte(rep.payload), "{}")
+	output, err := checkJSON("output", []byte(rep.payload))
 	if n := len(rep.payload); n > d.cfg.MaxMessage {
 		d.cfg.Counters.Oversized.Add(1)
 		err = fmt.Errorf("the output of the task has %d bytes, the limit is %d bytes", n, d.cfg.MaxMessage)

@@ -176,7 +176,7 @@ func payloads(at string, spec *limpetv1.RunSpec, input, metadata []byte, limit i
 	if err = transport.CheckSize(at+"additional_metadata", len(metadata), limit); err != nil {
 		return err
 	}
-	if spec.Input, err = checkJSON(at+"input", input, "{}"); err != nil {
+	if spec.Input, err = checkJSON(at+"input", input); err != nil {
 		return err
 	}
 	spec.Metadata, err = checkObject(at+"additional_metadata", metadata)

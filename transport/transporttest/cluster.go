@@ -222,16 +222,8 @@ func (c *Cluster) wake(effects []fsm.Effect) {
 // pinned worker, or to the first one that can take it. It knows no labels and
 // no patience.
 func FirstFit(view fsm.View, _ fsm.Instant) []fsm.Command {
-	for _, q := range view.Questions(1) {
-		e, err := expression.New()
-		if err != nil {
-			return []fsm.Command{fsm.NewJudgement(q.Case, false, err.Error())}
-		}
-		holds, err := e.Holds(q.Expression, q.Output, q.Payload)
-		if err != nil {
-			return []fsm.Command{fsm.NewJudgement(q.Case, false, err.Error())}
-		}
-		return []fsm.Command{fsm.NewJudgement(q.Case, holds, "")}
+	if q := view.Questions(1); len(q) > 0 {
+		return []fsm.Command{judge(q[0])}
 	}
 	for run := range view.Runs(false) {
 		version, ok := view.Version(run.Version)
@@ -251,6 +243,18 @@ func FirstFit(view fsm.View, _ fsm.Instant) []fsm.Command {
 		}
 	}
 	return nil
+}
+
+func judge(q fsm.Question) fsm.Command {
+	e, err := expression.New()
+	if err != nil {
+		return fsm.NewJudgement(q.Case, false, err.Error())
+	}
+	holds, err := e.Holds(q.Expression, q.Output, q.Payload)
+	if err != nil {
+		return fsm.NewJudgement(q.Case, false, err.Error())
+	}
+	return fsm.NewJudgement(q.Case, holds, "")
 }
 
 func firstFit(view fsm.View, run *fsm.Run, task *fsm.Task) *fsm.Worker {
