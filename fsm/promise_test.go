@@ -23,7 +23,7 @@ import (
 //	start|complete|fail RUN.TASK [ATTEMPT] [output=JSON]
 //	detach|attach|lose|pause|resume|drain|leave WORKER
 //	cancel RUN | replay RUN[.TASK] | release RUN | sleep 5s
-//	push KEY [JSON] | refresh RUN.TASK 5s | release-slot RUN.TASK
+//	cancel-children on|off | push KEY [JSON] | refresh RUN.TASK 5s | release-slot RUN.TASK
 //	? RUN.TASK | ? RUN | ? pin RUN | ? refusal | ? fenced | ? why RUN.TASK | ? error RUN.TASK
 
 var rewrite = flag.Bool("rewrite", false, "write the answers seen into the scenario files; commit only what you can explain")
@@ -137,6 +137,8 @@ func (p *player) play(verb string, args []string) {
 		p.do(&limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{CancelTasks: &limpetv1.CancelTasks{TenantId: testTenant, Ids: []string{p.id(args[0])}}}})
 	case "release":
 		p.do(&limpetv1.Command{Kind: &limpetv1.Command_ReleasePin{ReleasePin: &limpetv1.ReleasePin{TenantId: testTenant, RunId: p.id(args[0]), Reason: "test"}}})
+	case "cancel-children":
+		p.do(&limpetv1.Command{Kind: &limpetv1.Command_PutSettings{PutSettings: &limpetv1.PutSettings{Settings: &limpetv1.Settings{CancelChildren: args[0] == "on"}}}})
 	case "replay":
 		id := p.id(args[0])
 		if strings.Contains(args[0], ".") {

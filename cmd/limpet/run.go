@@ -10,7 +10,7 @@ import (
 )
 
 func newRun(c *client) *cobra.Command {
-	cmd := &cobra.Command{Use: "run", Short: "List, look at, start and cancel runs"}
+	cmd := &cobra.Command{Use: "run", Short: "List, look at, start, cancel and replay runs"}
 	list := &limpetv1.ListRunsRequest{}
 	ls := &cobra.Command{
 		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
@@ -43,6 +43,10 @@ func newRun(c *client) *cobra.Command {
 		&cobra.Command{
 			Use: "cancel RUN", Short: "Cancel what is not final of a run", Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error { return c.cancelRun(cmd.Context(), args[0]) },
+		},
+		&cobra.Command{
+			Use: "replay RUN", Short: "Run all tasks of a run again; a pin to a lost worker is cleared", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.replayRun(cmd.Context(), args[0]) },
 		},
 	)
 	return cmd
@@ -153,5 +157,15 @@ func (c *client) cancelRun(ctx context.Context, id string) error {
 			return err
 		}
 		return c.said(map[string]any{"cancelled": res.GetTaskRuns()}, "cancelled %d task run(s)", len(res.GetTaskRuns()))
+	})
+}
+
+func (c *client) replayRun(ctx context.Context, id string) error {
+	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
+		res, err := a.ReplayRun(ctx, &limpetv1.ReplayRunRequest{Id: id})
+		if err != nil {
+			return err
+		}
+		return c.said(map[string]any{"replayed": res.GetTaskRuns()}, "%d task run(s) run again", len(res.GetTaskRuns()))
 	})
 }

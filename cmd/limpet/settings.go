@@ -38,6 +38,7 @@ type settings struct {
 	LeaseTTL        time.Duration
 	LeaseGrace      time.Duration
 	SoftPatience    time.Duration
+	CancelChildren  bool
 	RaftTimeout     time.Duration
 	MaxMessage      int
 	LogLevel        string
@@ -80,6 +81,7 @@ func (s *settings) bind(f *pflag.FlagSet) {
 	f.DurationVar(&s.LeaseTTL, "lease-ttl", s.LeaseTTL, "a worker silent for so long loses its lease")
 	f.DurationVar(&s.LeaseGrace, "lease-grace", s.LeaseGrace, "a worker silent for so long after its stream broke loses its lease")
 	f.DurationVar(&s.SoftPatience, "soft-patience", s.SoftPatience, "how long a SOFT task waits for a slot on its worker; set when the cluster is formed")
+	f.BoolVar(&s.CancelChildren, "cancel-children", false, "to cancel a task also cancels the runs that it spawned; set when the cluster is formed")
 	f.DurationVar(&s.RaftTimeout, "raft-timeout", s.RaftTimeout, "heartbeat and election timeout; 300ms suits a LAN")
 	f.IntVar(&s.MaxMessage, "max-message", s.MaxMessage, "largest message in bytes")
 	f.StringVar(&s.LogLevel, "log-level", s.LogLevel, "trace, debug, info, warn or error")

@@ -143,6 +143,25 @@ func (s *Service) CancelRun(ctx context.Context, r *limpetv1.CancelRunRequest) (
 	return &limpetv1.CancelRunResponse{TaskRuns: res.IDs}, nil
 }
 
+// ReplayRun runs all tasks of a run again.
+func (s *Service) ReplayRun(ctx context.Context, r *limpetv1.ReplayRunRequest) (*limpetv1.ReplayRunResponse, error) {
+	tenant, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run, err := findRun(s.view(), tenant, r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	res, err := s.propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_ReplayTasks{ReplayTasks: &limpetv1.ReplayTasks{
+		TenantId: string(tenant), Ids: []string{string(run.ID)},
+	}}})
+	if err != nil {
+		return nil, err
+	}
+	return &limpetv1.ReplayRunResponse{TaskRuns: res.IDs}, nil
+}
+
 // ListPins lists the pins of live runs.
 func (s *Service) ListPins(ctx context.Context, r *limpetv1.ListPinsRequest) (*limpetv1.ListPinsResponse, error) {
 	tenant, err := tenantOf(ctx)

@@ -1701,6 +1701,94 @@ func (x *CancelRunResponse) GetTaskRuns() []string {
 	return nil
 }
 
+type ReplayRunRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayRunRequest) Reset() {
+	*x = ReplayRunRequest{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayRunRequest) ProtoMessage() {}
+
+func (x *ReplayRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayRunRequest.ProtoReflect.Descriptor instead.
+func (*ReplayRunRequest) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ReplayRunRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ReplayRunResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TaskRuns      []string               `protobuf:"bytes,1,rep,name=task_runs,json=taskRuns,proto3" json:"task_runs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayRunResponse) Reset() {
+	*x = ReplayRunResponse{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayRunResponse) ProtoMessage() {}
+
+func (x *ReplayRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayRunResponse.ProtoReflect.Descriptor instead.
+func (*ReplayRunResponse) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ReplayRunResponse) GetTaskRuns() []string {
+	if x != nil {
+		return x.TaskRuns
+	}
+	return nil
+}
+
 type ListPinsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only those of this worker: id, unique prefix of one, or name.
@@ -1712,7 +1800,7 @@ type ListPinsRequest struct {
 
 func (x *ListPinsRequest) Reset() {
 	*x = ListPinsRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[25]
+	mi := &file_limpet_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1812,7 @@ func (x *ListPinsRequest) String() string {
 func (*ListPinsRequest) ProtoMessage() {}
 
 func (x *ListPinsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[25]
+	mi := &file_limpet_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1825,7 @@ func (x *ListPinsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPinsRequest.ProtoReflect.Descriptor instead.
 func (*ListPinsRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListPinsRequest) GetWorker() string {
@@ -1764,7 +1852,7 @@ type ListPinsResponse struct {
 
 func (x *ListPinsResponse) Reset() {
 	*x = ListPinsResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[26]
+	mi := &file_limpet_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +1864,7 @@ func (x *ListPinsResponse) String() string {
 func (*ListPinsResponse) ProtoMessage() {}
 
 func (x *ListPinsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[26]
+	mi := &file_limpet_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +1877,7 @@ func (x *ListPinsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPinsResponse.ProtoReflect.Descriptor instead.
 func (*ListPinsResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListPinsResponse) GetPins() []*PinInfo {
@@ -1829,7 +1917,7 @@ type PinInfo struct {
 
 func (x *PinInfo) Reset() {
 	*x = PinInfo{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[27]
+	mi := &file_limpet_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +1929,7 @@ func (x *PinInfo) String() string {
 func (*PinInfo) ProtoMessage() {}
 
 func (x *PinInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[27]
+	mi := &file_limpet_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +1942,7 @@ func (x *PinInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PinInfo.ProtoReflect.Descriptor instead.
 func (*PinInfo) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PinInfo) GetRunId() string {
@@ -1965,7 +2053,7 @@ type ReleaseRunPinRequest struct {
 
 func (x *ReleaseRunPinRequest) Reset() {
 	*x = ReleaseRunPinRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[28]
+	mi := &file_limpet_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1977,7 +2065,7 @@ func (x *ReleaseRunPinRequest) String() string {
 func (*ReleaseRunPinRequest) ProtoMessage() {}
 
 func (x *ReleaseRunPinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[28]
+	mi := &file_limpet_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1990,7 +2078,7 @@ func (x *ReleaseRunPinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRunPinRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRunPinRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReleaseRunPinRequest) GetRunId() string {
@@ -2016,7 +2104,7 @@ type ReleaseRunPinResponse struct {
 
 func (x *ReleaseRunPinResponse) Reset() {
 	*x = ReleaseRunPinResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[29]
+	mi := &file_limpet_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2116,7 @@ func (x *ReleaseRunPinResponse) String() string {
 func (*ReleaseRunPinResponse) ProtoMessage() {}
 
 func (x *ReleaseRunPinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[29]
+	mi := &file_limpet_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2129,7 @@ func (x *ReleaseRunPinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRunPinResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseRunPinResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReleaseRunPinResponse) GetRunId() string {
@@ -2064,7 +2152,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[30]
+	mi := &file_limpet_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2076,7 +2164,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[30]
+	mi := &file_limpet_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2089,7 +2177,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CreateTokenRequest) GetRole() string {
@@ -2122,7 +2210,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[31]
+	mi := &file_limpet_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2222,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[31]
+	mi := &file_limpet_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2235,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -2299,6 +2387,10 @@ const file_limpet_v1_admin_proto_rawDesc = "" +
 	"\x10CancelRunRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"0\n" +
 	"\x11CancelRunResponse\x12\x1b\n" +
+	"\ttask_runs\x18\x01 \x03(\tR\btaskRuns\"\"\n" +
+	"\x10ReplayRunRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"0\n" +
+	"\x11ReplayRunResponse\x12\x1b\n" +
 	"\ttask_runs\x18\x01 \x03(\tR\btaskRuns\"?\n" +
 	"\x0fListPinsRequest\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x14\n" +
@@ -2335,7 +2427,7 @@ const file_limpet_v1_admin_proto_rawDesc = "" +
 	"ttlSeconds\x12!\n" +
 	"\fgrpc_address\x18\x03 \x01(\tR\vgrpcAddress\"+\n" +
 	"\x13CreateTokenResponse\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token2\xb1\b\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token2\xf9\b\n" +
 	"\x05Admin\x12[\n" +
 	"\x10GetClusterStatus\x12\".limpet.v1.GetClusterStatusRequest\x1a#.limpet.v1.GetClusterStatusResponse\x12I\n" +
 	"\n" +
@@ -2349,7 +2441,8 @@ const file_limpet_v1_admin_proto_rawDesc = "" +
 	"\aWaitRun\x12\x18.limpet.v1.GetRunRequest\x1a\x19.limpet.v1.GetRunResponse\x12I\n" +
 	"\n" +
 	"TriggerRun\x12\x1c.limpet.v1.TriggerRunRequest\x1a\x1d.limpet.v1.TriggerRunResponse\x12F\n" +
-	"\tCancelRun\x12\x1b.limpet.v1.CancelRunRequest\x1a\x1c.limpet.v1.CancelRunResponse\x12C\n" +
+	"\tCancelRun\x12\x1b.limpet.v1.CancelRunRequest\x1a\x1c.limpet.v1.CancelRunResponse\x12F\n" +
+	"\tReplayRun\x12\x1b.limpet.v1.ReplayRunRequest\x1a\x1c.limpet.v1.ReplayRunResponse\x12C\n" +
 	"\bListPins\x12\x1a.limpet.v1.ListPinsRequest\x1a\x1b.limpet.v1.ListPinsResponse\x12R\n" +
 	"\rReleaseRunPin\x12\x1f.limpet.v1.ReleaseRunPinRequest\x1a .limpet.v1.ReleaseRunPinResponse\x12L\n" +
 	"\vCreateToken\x12\x1d.limpet.v1.CreateTokenRequest\x1a\x1e.limpet.v1.CreateTokenResponseB5Z3github.com/limpet-dev/limpet/api/limpet/v1;limpetv1b\x06proto3"
@@ -2366,7 +2459,7 @@ func file_limpet_v1_admin_proto_rawDescGZIP() []byte {
 	return file_limpet_v1_admin_proto_rawDescData
 }
 
-var file_limpet_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_limpet_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_limpet_v1_admin_proto_goTypes = []any{
 	(*GetClusterStatusRequest)(nil),    // 0: limpet.v1.GetClusterStatusRequest
 	(*GetClusterStatusResponse)(nil),   // 1: limpet.v1.GetClusterStatusResponse
@@ -2393,25 +2486,27 @@ var file_limpet_v1_admin_proto_goTypes = []any{
 	(*TriggerRunResponse)(nil),         // 22: limpet.v1.TriggerRunResponse
 	(*CancelRunRequest)(nil),           // 23: limpet.v1.CancelRunRequest
 	(*CancelRunResponse)(nil),          // 24: limpet.v1.CancelRunResponse
-	(*ListPinsRequest)(nil),            // 25: limpet.v1.ListPinsRequest
-	(*ListPinsResponse)(nil),           // 26: limpet.v1.ListPinsResponse
-	(*PinInfo)(nil),                    // 27: limpet.v1.PinInfo
-	(*ReleaseRunPinRequest)(nil),       // 28: limpet.v1.ReleaseRunPinRequest
-	(*ReleaseRunPinResponse)(nil),      // 29: limpet.v1.ReleaseRunPinResponse
-	(*CreateTokenRequest)(nil),         // 30: limpet.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),        // 31: limpet.v1.CreateTokenResponse
-	(WorkerMode)(0),                    // 32: limpet.v1.WorkerMode
+	(*ReplayRunRequest)(nil),           // 25: limpet.v1.ReplayRunRequest
+	(*ReplayRunResponse)(nil),          // 26: limpet.v1.ReplayRunResponse
+	(*ListPinsRequest)(nil),            // 27: limpet.v1.ListPinsRequest
+	(*ListPinsResponse)(nil),           // 28: limpet.v1.ListPinsResponse
+	(*PinInfo)(nil),                    // 29: limpet.v1.PinInfo
+	(*ReleaseRunPinRequest)(nil),       // 30: limpet.v1.ReleaseRunPinRequest
+	(*ReleaseRunPinResponse)(nil),      // 31: limpet.v1.ReleaseRunPinResponse
+	(*CreateTokenRequest)(nil),         // 32: limpet.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),        // 33: limpet.v1.CreateTokenResponse
+	(WorkerMode)(0),                    // 34: limpet.v1.WorkerMode
 }
 var file_limpet_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: limpet.v1.GetClusterStatusResponse.nodes:type_name -> limpet.v1.NodeInfo
 	11, // 1: limpet.v1.ListWorkersResponse.workers:type_name -> limpet.v1.WorkerInfo
 	12, // 2: limpet.v1.WorkerInfo.slots:type_name -> limpet.v1.SlotInfo
-	32, // 3: limpet.v1.SetModeRequest.mode:type_name -> limpet.v1.WorkerMode
+	34, // 3: limpet.v1.SetModeRequest.mode:type_name -> limpet.v1.WorkerMode
 	17, // 4: limpet.v1.ListRunsResponse.runs:type_name -> limpet.v1.RunInfo
 	17, // 5: limpet.v1.GetRunResponse.run:type_name -> limpet.v1.RunInfo
-	27, // 6: limpet.v1.GetRunResponse.pin:type_name -> limpet.v1.PinInfo
+	29, // 6: limpet.v1.GetRunResponse.pin:type_name -> limpet.v1.PinInfo
 	20, // 7: limpet.v1.GetRunResponse.tasks:type_name -> limpet.v1.TaskRunInfo
-	27, // 8: limpet.v1.ListPinsResponse.pins:type_name -> limpet.v1.PinInfo
+	29, // 8: limpet.v1.ListPinsResponse.pins:type_name -> limpet.v1.PinInfo
 	0,  // 9: limpet.v1.Admin.GetClusterStatus:input_type -> limpet.v1.GetClusterStatusRequest
 	3,  // 10: limpet.v1.Admin.RemoveNode:input_type -> limpet.v1.RemoveNodeRequest
 	5,  // 11: limpet.v1.Admin.LeaveCluster:input_type -> limpet.v1.LeaveClusterRequest
@@ -2423,25 +2518,27 @@ var file_limpet_v1_admin_proto_depIdxs = []int32{
 	18, // 17: limpet.v1.Admin.WaitRun:input_type -> limpet.v1.GetRunRequest
 	21, // 18: limpet.v1.Admin.TriggerRun:input_type -> limpet.v1.TriggerRunRequest
 	23, // 19: limpet.v1.Admin.CancelRun:input_type -> limpet.v1.CancelRunRequest
-	25, // 20: limpet.v1.Admin.ListPins:input_type -> limpet.v1.ListPinsRequest
-	28, // 21: limpet.v1.Admin.ReleaseRunPin:input_type -> limpet.v1.ReleaseRunPinRequest
-	30, // 22: limpet.v1.Admin.CreateToken:input_type -> limpet.v1.CreateTokenRequest
-	1,  // 23: limpet.v1.Admin.GetClusterStatus:output_type -> limpet.v1.GetClusterStatusResponse
-	4,  // 24: limpet.v1.Admin.RemoveNode:output_type -> limpet.v1.RemoveNodeResponse
-	6,  // 25: limpet.v1.Admin.LeaveCluster:output_type -> limpet.v1.LeaveClusterResponse
-	8,  // 26: limpet.v1.Admin.TransferLeadership:output_type -> limpet.v1.TransferLeadershipResponse
-	10, // 27: limpet.v1.Admin.ListWorkers:output_type -> limpet.v1.ListWorkersResponse
-	14, // 28: limpet.v1.Admin.SetMode:output_type -> limpet.v1.SetModeResponse
-	16, // 29: limpet.v1.Admin.ListRuns:output_type -> limpet.v1.ListRunsResponse
-	19, // 30: limpet.v1.Admin.GetRun:output_type -> limpet.v1.GetRunResponse
-	19, // 31: limpet.v1.Admin.WaitRun:output_type -> limpet.v1.GetRunResponse
-	22, // 32: limpet.v1.Admin.TriggerRun:output_type -> limpet.v1.TriggerRunResponse
-	24, // 33: limpet.v1.Admin.CancelRun:output_type -> limpet.v1.CancelRunResponse
-	26, // 34: limpet.v1.Admin.ListPins:output_type -> limpet.v1.ListPinsResponse
-	29, // 35: limpet.v1.Admin.ReleaseRunPin:output_type -> limpet.v1.ReleaseRunPinResponse
-	31, // 36: limpet.v1.Admin.CreateToken:output_type -> limpet.v1.CreateTokenResponse
-	23, // [23:37] is the sub-list for method output_type
-	9,  // [9:23] is the sub-list for method input_type
+	25, // 20: limpet.v1.Admin.ReplayRun:input_type -> limpet.v1.ReplayRunRequest
+	27, // 21: limpet.v1.Admin.ListPins:input_type -> limpet.v1.ListPinsRequest
+	30, // 22: limpet.v1.Admin.ReleaseRunPin:input_type -> limpet.v1.ReleaseRunPinRequest
+	32, // 23: limpet.v1.Admin.CreateToken:input_type -> limpet.v1.CreateTokenRequest
+	1,  // 24: limpet.v1.Admin.GetClusterStatus:output_type -> limpet.v1.GetClusterStatusResponse
+	4,  // 25: limpet.v1.Admin.RemoveNode:output_type -> limpet.v1.RemoveNodeResponse
+	6,  // 26: limpet.v1.Admin.LeaveCluster:output_type -> limpet.v1.LeaveClusterResponse
+	8,  // 27: limpet.v1.Admin.TransferLeadership:output_type -> limpet.v1.TransferLeadershipResponse
+	10, // 28: limpet.v1.Admin.ListWorkers:output_type -> limpet.v1.ListWorkersResponse
+	14, // 29: limpet.v1.Admin.SetMode:output_type -> limpet.v1.SetModeResponse
+	16, // 30: limpet.v1.Admin.ListRuns:output_type -> limpet.v1.ListRunsResponse
+	19, // 31: limpet.v1.Admin.GetRun:output_type -> limpet.v1.GetRunResponse
+	19, // 32: limpet.v1.Admin.WaitRun:output_type -> limpet.v1.GetRunResponse
+	22, // 33: limpet.v1.Admin.TriggerRun:output_type -> limpet.v1.TriggerRunResponse
+	24, // 34: limpet.v1.Admin.CancelRun:output_type -> limpet.v1.CancelRunResponse
+	26, // 35: limpet.v1.Admin.ReplayRun:output_type -> limpet.v1.ReplayRunResponse
+	28, // 36: limpet.v1.Admin.ListPins:output_type -> limpet.v1.ListPinsResponse
+	31, // 37: limpet.v1.Admin.ReleaseRunPin:output_type -> limpet.v1.ReleaseRunPinResponse
+	33, // 38: limpet.v1.Admin.CreateToken:output_type -> limpet.v1.CreateTokenResponse
+	24, // [24:39] is the sub-list for method output_type
+	9,  // [9:24] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -2459,7 +2556,7 @@ func file_limpet_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_limpet_v1_admin_proto_rawDesc), len(file_limpet_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

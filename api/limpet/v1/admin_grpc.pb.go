@@ -33,6 +33,7 @@ const (
 	Admin_WaitRun_FullMethodName            = "/limpet.v1.Admin/WaitRun"
 	Admin_TriggerRun_FullMethodName         = "/limpet.v1.Admin/TriggerRun"
 	Admin_CancelRun_FullMethodName          = "/limpet.v1.Admin/CancelRun"
+	Admin_ReplayRun_FullMethodName          = "/limpet.v1.Admin/ReplayRun"
 	Admin_ListPins_FullMethodName           = "/limpet.v1.Admin/ListPins"
 	Admin_ReleaseRunPin_FullMethodName      = "/limpet.v1.Admin/ReleaseRunPin"
 	Admin_CreateToken_FullMethodName        = "/limpet.v1.Admin/CreateToken"
@@ -58,6 +59,7 @@ type AdminClient interface {
 	WaitRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error)
 	TriggerRun(ctx context.Context, in *TriggerRunRequest, opts ...grpc.CallOption) (*TriggerRunResponse, error)
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
+	ReplayRun(ctx context.Context, in *ReplayRunRequest, opts ...grpc.CallOption) (*ReplayRunResponse, error)
 	ListPins(ctx context.Context, in *ListPinsRequest, opts ...grpc.CallOption) (*ListPinsResponse, error)
 	ReleaseRunPin(ctx context.Context, in *ReleaseRunPinRequest, opts ...grpc.CallOption) (*ReleaseRunPinResponse, error)
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
@@ -181,6 +183,16 @@ func (c *adminClient) CancelRun(ctx context.Context, in *CancelRunRequest, opts 
 	return out, nil
 }
 
+func (c *adminClient) ReplayRun(ctx context.Context, in *ReplayRunRequest, opts ...grpc.CallOption) (*ReplayRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayRunResponse)
+	err := c.cc.Invoke(ctx, Admin_ReplayRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) ListPins(ctx context.Context, in *ListPinsRequest, opts ...grpc.CallOption) (*ListPinsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListPinsResponse)
@@ -231,6 +243,7 @@ type AdminServer interface {
 	WaitRun(context.Context, *GetRunRequest) (*GetRunResponse, error)
 	TriggerRun(context.Context, *TriggerRunRequest) (*TriggerRunResponse, error)
 	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
+	ReplayRun(context.Context, *ReplayRunRequest) (*ReplayRunResponse, error)
 	ListPins(context.Context, *ListPinsRequest) (*ListPinsResponse, error)
 	ReleaseRunPin(context.Context, *ReleaseRunPinRequest) (*ReleaseRunPinResponse, error)
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
@@ -276,6 +289,9 @@ func (UnimplementedAdminServer) TriggerRun(context.Context, *TriggerRunRequest) 
 }
 func (UnimplementedAdminServer) CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelRun not implemented")
+}
+func (UnimplementedAdminServer) ReplayRun(context.Context, *ReplayRunRequest) (*ReplayRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplayRun not implemented")
 }
 func (UnimplementedAdminServer) ListPins(context.Context, *ListPinsRequest) (*ListPinsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPins not implemented")
@@ -505,6 +521,24 @@ func _Admin_CancelRun_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_ReplayRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ReplayRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ReplayRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ReplayRun(ctx, req.(*ReplayRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_ListPins_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListPinsRequest)
 	if err := dec(in); err != nil {
@@ -609,6 +643,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CancelRun",
 			Handler:    _Admin_CancelRun_Handler,
+		},
+		{
+			MethodName: "ReplayRun",
+			Handler:    _Admin_ReplayRun_Handler,
 		},
 		{
 			MethodName: "ListPins",
