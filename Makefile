@@ -63,6 +63,10 @@ sdk-test: ## the published SDKs against a real cluster
 	$(MAKE) --no-print-directory deps
 	scripts/sdk-test.sh
 
+.PHONY: conformance
+conformance: build deps ## every sentence of the page, per SDK, in calm and with nodes killed
+	@scripts/conformance.sh
+
 .PHONY: bench
 bench: build ## measure throughput and latency
 	./scripts/bench.sh

@@ -76,7 +76,8 @@ func (m *Machine) planRun(tenant TenantID, spec *limpetv1.RunSpec) (plan, *Refus
 		if key == "" {
 			key = "#" + itoa(spec.GetChildIndex())
 		}
-		p.childKey = spec.GetParentTaskRunId() + "/" + key
+		// The workflow is part of it: an SDK may give one index to two children.
+		p.childKey = spec.GetParentTaskRunId() + "/" + string(w.ID) + "/" + key
 		if p.existing, ok = s.children.Get(p.childKey); ok {
 			return p, nil
 		}

@@ -95,7 +95,7 @@ func action(run *fsm.Run, task *fsm.Task, t *fsm.TaskRun) *compat.AssignedAction
 // childKey gives the key that the parent named its child by; nil when it was
 // named by its index or not at all.
 func childKey(run *fsm.Run) *string {
-	key := strings.TrimPrefix(run.ChildKey, string(run.ParentTaskRun)+"/")
+	key := strings.TrimPrefix(run.ChildKey, string(run.ParentTaskRun)+"/"+string(run.Workflow)+"/")
 	if key == "#"+strconv.Itoa(int(run.ChildIndex)) || key == string(run.ID) || key == "" {
 		return nil
 	}
