@@ -7,8 +7,11 @@ import (
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 )
 
-// maxEvents is how many events are kept, to be looked at and pushed again.
-const maxEvents = 1000
+// Limits of the events that are kept, to be looked at and pushed again.
+const (
+	maxEvents     = 1000
+	maxEventBytes = 64 << 20
+)
 
 // Event is something that happened outside, told by a client.
 type Event struct {
@@ -76,11 +79,15 @@ func (m *Machine) pushEvents(c *limpetv1.PushEvents) (Result, *Refusal) {
 		}
 		s.events.Set(x.ID, x)
 		s.eventAge.Set(x.Seq, x.ID)
+		s.eventBytes += len(x.Payload) + len(x.Metadata)
 		m.offer(x)
 		m.startByEvent(x, e.GetPriority())
 	}
-	for s.eventAge.Len() > maxEvents {
+	for s.eventAge.Len() > maxEvents || s.eventBytes > maxEventBytes {
 		seq, id, _ := s.eventAge.Min()
+		if old, ok := s.events.Get(id); ok {
+			s.eventBytes -= len(old.Payload) + len(old.Metadata)
+		}
 		s.eventAge.Delete(seq)
 		s.events.Delete(id)
 	}

@@ -8,9 +8,13 @@ import (
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 )
 
-// MaxLines is how many log lines and chunks are kept of a run. Further ones are
-// dropped, and counted in the last line.
-const MaxLines = 10_000
+// MaxLineBytes is how much is kept of the log lines and chunks of a run, in
+// bytes, with lineCost for each. Further lines are dropped, further chunks
+// refused.
+const (
+	MaxLineBytes = 8 << 20
+	lineCost     = 128
+)
 
 // LogLine is a line that a task wrote.
 type LogLine struct {
@@ -41,7 +45,8 @@ func (l *LogLine) key() string { return fmt.Sprintf("%s/%016x", l.Task, uint64(l
 type Chunk struct {
 	Task    TaskRunID
 	Run     RunID
-	Index   int64 // orders the chunks of a task run; from 0
+	Attempt int32 // a retry streams anew
+	Index   int64 // orders the chunks of an attempt; from 0
 	Wall    int64
 	Message []byte
 }
@@ -52,13 +57,24 @@ func (x *Chunk) fields(c *codec) {
 	num(c, 3, &x.Index)
 	num(c, 4, &x.Wall)
 	raw(c, 5, &x.Message)
+	num(c, 6, &x.Attempt)
 }
 
-func (x *Chunk) key() string { return fmt.Sprintf("%s/%016x", x.Task, uint64(x.Index)) }
+func (x *Chunk) key() string {
+	return fmt.Sprintf("%s/%08x/%016x", x.Task, uint32(x.Attempt), uint64(x.Index))
+}
 
-func (s *State) countLine(run RunID) {
+func (l *LogLine) cost() int { return lineCost + len(l.Message) + len(l.Metadata) }
+func (x *Chunk) cost() int   { return lineCost + len(x.Message) }
+
+// keeps counts what a line costs its run, and reports whether there is room.
+func (s *State) keeps(run RunID, cost int) bool {
 	n, _ := s.lines.Get(run)
-	s.lines.Set(run, n+1)
+	if n+cost > MaxLineBytes {
+		return false
+	}
+	s.lines.Set(run, n+cost)
+	return true
 }
 
 func (m *Machine) putLogs(c *limpetv1.PutLogs) (Result, *Refusal) {
@@ -68,9 +84,6 @@ func (m *Machine) putLogs(c *limpetv1.PutLogs) (Result, *Refusal) {
 		if no != nil {
 			return Result{}, no
 		}
-		if n, _ := s.lines.Get(t.Run); n >= MaxLines {
-			continue
-		}
 		attempt := l.GetAttempt()
 		if attempt < 0 {
 			attempt = t.Attempt
@@ -79,8 +92,9 @@ func (m *Machine) putLogs(c *limpetv1.PutLogs) (Result, *Refusal) {
 			Task: t.ID, Run: t.Run, Seq: s.seq<<10 + Seq(i&1023), Attempt: attempt, Wall: l.GetWall(),
 			Level: l.GetLevel(), Message: l.GetMessage(), Metadata: l.GetMetadata(),
 		}
-		s.logs.Set(x.key(), x)
-		s.countLine(t.Run)
+		if s.keeps(t.Run, x.cost()) {
+			s.logs.Set(x.key(), x)
+		}
 	}
 	return Result{}, nil
 }
@@ -92,18 +106,17 @@ func (m *Machine) putChunks(c *limpetv1.PutChunks) (Result, *Refusal) {
 		if no != nil {
 			return Result{}, no
 		}
-		x := &Chunk{Task: t.ID, Run: t.Run, Index: p.GetIndex(), Wall: p.GetWall(), Message: p.GetMessage()}
+		x := &Chunk{Task: t.ID, Run: t.Run, Attempt: t.Attempt, Index: p.GetIndex(), Wall: p.GetWall(), Message: p.GetMessage()}
 		if x.Index < 0 {
-			x.Index = s.nextChunk(t.ID)
+			x.Index = s.nextChunk(t)
 		}
 		if _, had := s.chunks.Get(x.key()); had {
 			continue
 		}
-		if n, _ := s.lines.Get(t.Run); n >= MaxLines {
-			return Result{}, refuse(CodeExhausted, "task_run_external_id", string(t.ID), fmt.Sprintf("the run has streamed %d chunks, which is the limit", MaxLines), "stream larger chunks")
+		if !s.keeps(t.Run, x.cost()) {
+			return Result{}, refuse(CodeExhausted, "message", string(t.ID), fmt.Sprintf("the run's log lines and chunks come to %d bytes, which is the limit", MaxLineBytes), "stream less, or from several runs")
 		}
 		s.chunks.Set(x.key(), x)
-		s.countLine(t.Run)
 		m.taskChanged(t)
 	}
 	return Result{}, nil
@@ -121,10 +134,10 @@ func (m *Machine) lineOf(tenant, id string, i int) (*TaskRun, *Refusal) {
 	return t, nil
 }
 
-func (s *State) nextChunk(t TaskRunID) int64 {
+func (s *State) nextChunk(t *TaskRun) int64 {
 	next := int64(0)
-	s.chunks.Descend(string(t)+"/~", func(k string, x *Chunk) bool {
-		if strings.HasPrefix(k, string(t)+"/") {
+	s.chunks.Descend(string(t.ID)+"/~", func(_ string, x *Chunk) bool {
+		if x.Task == t.ID && x.Attempt == t.Attempt {
 			next = x.Index + 1
 		}
 		return false
@@ -165,12 +178,11 @@ func (v View) Logs(t TaskRunID) iter.Seq[*LogLine] {
 	}
 }
 
-// Chunks iterates over what a task run streamed, from an index on.
-func (v View) Chunks(t TaskRunID, from int64) iter.Seq[*Chunk] {
+// Chunks iterates over what a task run streamed, from an attempt and an index on.
+func (v View) Chunks(t TaskRunID, attempt int32, from int64) iter.Seq[*Chunk] {
 	return func(yield func(*Chunk) bool) {
-		prefix := string(t) + "/"
-		v.st.chunks.Ascend((&Chunk{Task: t, Index: from}).key(), func(k string, x *Chunk) bool {
-			return strings.HasPrefix(k, prefix) && yield(x)
+		v.st.chunks.Ascend((&Chunk{Task: t, Attempt: attempt, Index: from}).key(), func(_ string, x *Chunk) bool {
+			return x.Task == t && yield(x)
 		})
 	}
 }

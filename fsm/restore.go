@@ -154,14 +154,15 @@ func (s *State) rebuild() {
 	})
 	s.events.Scan(func(id string, e *Event) bool {
 		s.eventAge.Set(e.Seq, id)
+		s.eventBytes += len(e.Payload) + len(e.Metadata)
 		return true
 	})
 	s.logs.Scan(func(_ string, l *LogLine) bool {
-		s.countLine(l.Run)
+		s.keeps(l.Run, l.cost())
 		return true
 	})
 	s.chunks.Scan(func(_ string, c *Chunk) bool {
-		s.countLine(c.Run)
+		s.keeps(c.Run, c.cost())
 		return true
 	})
 	s.pins.Scan(func(id RunID, p *Pin) bool {

@@ -42,7 +42,9 @@ type State struct {
 	borrow    index[borrowKey]
 	listening index[listenKey]
 	eventAge  table[Seq, string]
-	lines     table[RunID, int] // log lines and chunks kept of a run
+	lines     table[RunID, int] // cost of the log lines and chunks kept of a run
+	// eventBytes is the size of the events that are kept.
+	eventBytes int
 }
 
 func newState() *State {

@@ -102,7 +102,8 @@ type followed struct {
 // toldTask is what has been told of a task run.
 type toldTask struct {
 	started, ended int32 // attempts told of, plus one
-	next           int64 // index of the next chunk
+	streams        int32 // the attempt that streams
+	next           int64 // index of its next chunk
 	gap            time.Time
 }
 
@@ -190,7 +191,10 @@ func (f *follower) tellTask(view fsm.View, run *fsm.Run, t *fsm.TaskRun, told *t
 			return err
 		}
 	}
-	for c := range view.Chunks(t.ID, told.next) {
+	for c := range view.Chunks(t.ID, told.streams, told.next) {
+		if c.Attempt > told.streams {
+			told.streams, told.next = c.Attempt, 0 // a retry streams anew
+		}
 		if c.Index > told.next && !run.Status.Final() {
 			if told.gap.IsZero() {
 				told.gap = time.Now()

@@ -121,6 +121,47 @@ func TestStreamedChunksComeInTheirOrderThroughAnyNode(t *testing.T) {
 	}
 }
 
+func TestARetryStreamsAnew(t *testing.T) {
+	cluster := transporttest.New(t, transporttest.Config{})
+	client := cluster.Nodes[0].Client(t)
+	flow := oneTask("w")
+	flow.Tasks[0].Retries = 1
+	client.Put(t, flow)
+	stream := client.Listen(t, client.Register(t, worker("w:w")))
+	run := client.Trigger(t, trigger("w", "{}"))
+	for _, text := range []string{"first", "second"} {
+		a := stream.Next(t)
+		_, err := client.Events.PutStreamEvent(transporttest.Context(t), &compat.PutStreamEventRequest{
+			TaskRunExternalId: a.GetTaskRunExternalId(), EventIndex: new(int64(0)), Message: []byte(text),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text == "first" {
+			stream.Failed(t, a, "boom")
+		} else {
+			stream.Completed(t, a, "{}")
+		}
+	}
+	events, err := client.Dispatcher.SubscribeToWorkflowEvents(transporttest.Context(t), &compat.SubscribeToWorkflowEventsRequest{WorkflowRunId: ptr(string(run))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for {
+		e, err := events.Recv()
+		if err != nil {
+			break
+		}
+		if e.GetEventType() == compat.ResourceEventType_RESOURCE_EVENT_TYPE_STREAM {
+			got = append(got, e.GetEventPayload())
+		}
+	}
+	if diff := cmp.Diff([]string{"first", "second"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAnEventMeetsAConditionAndStartsARun(t *testing.T) {
 	cluster := transporttest.New(t, transporttest.Config{})
 	client := cluster.Nodes[0].Client(t)
