@@ -295,3 +295,28 @@ func TestAChildInheritsItsParentsMetadata(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestResultsTooLargeForAMessageAreLeftToHTTPForTypeScript(t *testing.T) {
+	const limit = 2000
+	cluster := transporttest.New(t, transporttest.Config{MaxMessage: limit})
+	client := cluster.Nodes[0].Client(t)
+	client.Put(t, dag("w", "a", "b"))
+	stream := client.Listen(t, client.Register(t, worker("w:a", "w:b")))
+	run := client.Trigger(t, trigger("w", "{}"))
+	for range 2 {
+		stream.Completed(t, stream.Next(t), `{"text":"`+strings.Repeat("x", 1500)+`"}`)
+	}
+	sub := subscribe(t, cluster.Nodes[0].Client(t, grpc.WithUserAgent("grpc-node-js/1.14.0")), run)
+	if e, err := sub.stream.Recv(); err != nil || len(e.GetResults()) != 0 || e.GetWorkflowRunId() != string(run) {
+		t.Errorf("the TypeScript SDK is told %v, %v", e, err)
+	}
+	errs := 0
+	for _, r := range subscribe(t, client, run).next().GetResults() {
+		if strings.Contains(r.GetError(), "does not fit into one message") {
+			errs++
+		}
+	}
+	if errs != 1 {
+		t.Errorf("another SDK is told of %d results that do not fit, want 1", errs)
+	}
+}
