@@ -72,6 +72,17 @@ set_up_sdk() {
 
 if ! reason=$(set_up_debian) || ! reason=$(set_up_sdk); then
 	no_rows "$reason"
+	# The same calls all the same, from a client that knows no SDK; in calm only,
+	# since it does not connect anew as the SDK does.
+	[ "$mode" = calm ] && [ -x "$root/.cache/venv/bin/python" ] || exit 0
+	trap end_all EXIT
+	trap 'exit 130' INT TERM HUP
+	start_cluster
+	HATCHET_CLIENT_HOST_PORT=$(nodes_from 2) timeout -k 10 120 "$root/.cache/venv/bin/python" \
+		"$root/tests/conformance/ruby/wire.py" "$mode" "$reason" 2>"$work/wire.log" || {
+		tail -n 5 "$work/wire.log" >&2
+		exit 1
+	}
 	exit 0
 fi
 lib=$reason
