@@ -178,6 +178,64 @@ func (ConditionAction) EnumDescriptor() ([]byte, []int) {
 	return file_limpet_v1_command_proto_rawDescGZIP(), []int{2}
 }
 
+// OnLost is what becomes of a run that is pinned HARD when its worker's lease is
+// lost.
+type OnLost int32
+
+const (
+	// The workflow's setting; without one, wait.
+	OnLost_ON_LOST_UNSET OnLost = 0
+	// The run waits for the worker to come back, until the schedule timeout.
+	OnLost_ON_LOST_WAIT OnLost = 1
+	// Its waiting tasks fail at once.
+	OnLost_ON_LOST_FAIL OnLost = 2
+	// The pin is cleared; the next assignment pins the run anew.
+	OnLost_ON_LOST_REPIN OnLost = 3
+)
+
+// Enum value maps for OnLost.
+var (
+	OnLost_name = map[int32]string{
+		0: "ON_LOST_UNSET",
+		1: "ON_LOST_WAIT",
+		2: "ON_LOST_FAIL",
+		3: "ON_LOST_REPIN",
+	}
+	OnLost_value = map[string]int32{
+		"ON_LOST_UNSET": 0,
+		"ON_LOST_WAIT":  1,
+		"ON_LOST_FAIL":  2,
+		"ON_LOST_REPIN": 3,
+	}
+)
+
+func (x OnLost) Enum() *OnLost {
+	p := new(OnLost)
+	*p = x
+	return p
+}
+
+func (x OnLost) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OnLost) Descriptor() protoreflect.EnumDescriptor {
+	return file_limpet_v1_command_proto_enumTypes[3].Descriptor()
+}
+
+func (OnLost) Type() protoreflect.EnumType {
+	return &file_limpet_v1_command_proto_enumTypes[3]
+}
+
+func (x OnLost) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OnLost.Descriptor instead.
+func (OnLost) EnumDescriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{3}
+}
+
 type Comparator int32
 
 const (
@@ -220,11 +278,11 @@ func (x Comparator) String() string {
 }
 
 func (Comparator) Descriptor() protoreflect.EnumDescriptor {
-	return file_limpet_v1_command_proto_enumTypes[3].Descriptor()
+	return file_limpet_v1_command_proto_enumTypes[4].Descriptor()
 }
 
 func (Comparator) Type() protoreflect.EnumType {
-	return &file_limpet_v1_command_proto_enumTypes[3]
+	return &file_limpet_v1_command_proto_enumTypes[4]
 }
 
 func (x Comparator) Number() protoreflect.EnumNumber {
@@ -233,7 +291,7 @@ func (x Comparator) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Comparator.Descriptor instead.
 func (Comparator) EnumDescriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{3}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{4}
 }
 
 type WorkerMode int32
@@ -269,11 +327,11 @@ func (x WorkerMode) String() string {
 }
 
 func (WorkerMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_limpet_v1_command_proto_enumTypes[4].Descriptor()
+	return file_limpet_v1_command_proto_enumTypes[5].Descriptor()
 }
 
 func (WorkerMode) Type() protoreflect.EnumType {
-	return &file_limpet_v1_command_proto_enumTypes[4]
+	return &file_limpet_v1_command_proto_enumTypes[5]
 }
 
 func (x WorkerMode) Number() protoreflect.EnumNumber {
@@ -282,7 +340,7 @@ func (x WorkerMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WorkerMode.Descriptor instead.
 func (WorkerMode) EnumDescriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{4}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{5}
 }
 
 // Entry is what one raft log entry holds: the leader's stamp and a batch of
@@ -369,6 +427,7 @@ type Command struct {
 	//	*Command_Bootstrap
 	//	*Command_PutSettings
 	//	*Command_PutWorkflow
+	//	*Command_SetWorkflow
 	//	*Command_RegisterWorker
 	//	*Command_AttachSession
 	//	*Command_DetachSession
@@ -377,6 +436,7 @@ type Command struct {
 	//	*Command_RemoveWorker
 	//	*Command_PutWorkerLabels
 	//	*Command_SetWorkerMode
+	//	*Command_ReportExit
 	//	*Command_TriggerRuns
 	//	*Command_CancelTasks
 	//	*Command_ReplayTasks
@@ -391,6 +451,7 @@ type Command struct {
 	//	*Command_PutLogs
 	//	*Command_PutChunks
 	//	*Command_ReleasePin
+	//	*Command_MovePin
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -467,6 +528,15 @@ func (x *Command) GetPutWorkflow() *PutWorkflow {
 	return nil
 }
 
+func (x *Command) GetSetWorkflow() *SetWorkflow {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SetWorkflow); ok {
+			return x.SetWorkflow
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetRegisterWorker() *RegisterWorker {
 	if x != nil {
 		if x, ok := x.Kind.(*Command_RegisterWorker); ok {
@@ -534,6 +604,15 @@ func (x *Command) GetSetWorkerMode() *SetWorkerMode {
 	if x != nil {
 		if x, ok := x.Kind.(*Command_SetWorkerMode); ok {
 			return x.SetWorkerMode
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetReportExit() *ReportExit {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ReportExit); ok {
+			return x.ReportExit
 		}
 	}
 	return nil
@@ -665,6 +744,15 @@ func (x *Command) GetReleasePin() *ReleasePin {
 	return nil
 }
 
+func (x *Command) GetMovePin() *MovePin {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_MovePin); ok {
+			return x.MovePin
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -679,6 +767,10 @@ type Command_PutSettings struct {
 
 type Command_PutWorkflow struct {
 	PutWorkflow *PutWorkflow `protobuf:"bytes,200,opt,name=put_workflow,json=putWorkflow,proto3,oneof"`
+}
+
+type Command_SetWorkflow struct {
+	SetWorkflow *SetWorkflow `protobuf:"bytes,201,opt,name=set_workflow,json=setWorkflow,proto3,oneof"`
 }
 
 type Command_RegisterWorker struct {
@@ -711,6 +803,10 @@ type Command_PutWorkerLabels struct {
 
 type Command_SetWorkerMode struct {
 	SetWorkerMode *SetWorkerMode `protobuf:"bytes,307,opt,name=set_worker_mode,json=setWorkerMode,proto3,oneof"`
+}
+
+type Command_ReportExit struct {
+	ReportExit *ReportExit `protobuf:"bytes,308,opt,name=report_exit,json=reportExit,proto3,oneof"`
 }
 
 type Command_TriggerRuns struct {
@@ -769,11 +865,17 @@ type Command_ReleasePin struct {
 	ReleasePin *ReleasePin `protobuf:"bytes,600,opt,name=release_pin,json=releasePin,proto3,oneof"`
 }
 
+type Command_MovePin struct {
+	MovePin *MovePin `protobuf:"bytes,601,opt,name=move_pin,json=movePin,proto3,oneof"`
+}
+
 func (*Command_Bootstrap) isCommand_Kind() {}
 
 func (*Command_PutSettings) isCommand_Kind() {}
 
 func (*Command_PutWorkflow) isCommand_Kind() {}
+
+func (*Command_SetWorkflow) isCommand_Kind() {}
 
 func (*Command_RegisterWorker) isCommand_Kind() {}
 
@@ -790,6 +892,8 @@ func (*Command_RemoveWorker) isCommand_Kind() {}
 func (*Command_PutWorkerLabels) isCommand_Kind() {}
 
 func (*Command_SetWorkerMode) isCommand_Kind() {}
+
+func (*Command_ReportExit) isCommand_Kind() {}
 
 func (*Command_TriggerRuns) isCommand_Kind() {}
 
@@ -818,6 +922,8 @@ func (*Command_PutLogs) isCommand_Kind() {}
 func (*Command_PutChunks) isCommand_Kind() {}
 
 func (*Command_ReleasePin) isCommand_Kind() {}
+
+func (*Command_MovePin) isCommand_Kind() {}
 
 // Bootstrap creates the first tenant and the token signing key. It is a no-op
 // once a tenant exists.
@@ -1583,6 +1689,77 @@ func (x *Condition) GetEventScope() string {
 	return ""
 }
 
+// SetWorkflow changes what an operator decides about a workflow, whatever its
+// versions say.
+type SetWorkflow struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// Name without regard to case.
+	Workflow      string `protobuf:"bytes,2,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	OnLost        OnLost `protobuf:"varint,3,opt,name=on_lost,json=onLost,proto3,enum=limpet.v1.OnLost" json:"on_lost,omitempty"`
+	Actor         string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetWorkflow) Reset() {
+	*x = SetWorkflow{}
+	mi := &file_limpet_v1_command_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetWorkflow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetWorkflow) ProtoMessage() {}
+
+func (x *SetWorkflow) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetWorkflow.ProtoReflect.Descriptor instead.
+func (*SetWorkflow) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SetWorkflow) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *SetWorkflow) GetWorkflow() string {
+	if x != nil {
+		return x.Workflow
+	}
+	return ""
+}
+
+func (x *SetWorkflow) GetOnLost() OnLost {
+	if x != nil {
+		return x.OnLost
+	}
+	return OnLost_ON_LOST_UNSET
+}
+
+func (x *SetWorkflow) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
 // SlotRequest asks for units of one slot type. Sorted by type.
 type SlotRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1594,7 +1771,7 @@ type SlotRequest struct {
 
 func (x *SlotRequest) Reset() {
 	*x = SlotRequest{}
-	mi := &file_limpet_v1_command_proto_msgTypes[9]
+	mi := &file_limpet_v1_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1783,7 @@ func (x *SlotRequest) String() string {
 func (*SlotRequest) ProtoMessage() {}
 
 func (x *SlotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[9]
+	mi := &file_limpet_v1_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1796,7 @@ func (x *SlotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotRequest.ProtoReflect.Descriptor instead.
 func (*SlotRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SlotRequest) GetType() string {
@@ -1649,7 +1826,7 @@ type Label struct {
 
 func (x *Label) Reset() {
 	*x = Label{}
-	mi := &file_limpet_v1_command_proto_msgTypes[10]
+	mi := &file_limpet_v1_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1838,7 @@ func (x *Label) String() string {
 func (*Label) ProtoMessage() {}
 
 func (x *Label) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[10]
+	mi := &file_limpet_v1_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +1851,7 @@ func (x *Label) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Label.ProtoReflect.Descriptor instead.
 func (*Label) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Label) GetKey() string {
@@ -1718,7 +1895,7 @@ type LabelWish struct {
 
 func (x *LabelWish) Reset() {
 	*x = LabelWish{}
-	mi := &file_limpet_v1_command_proto_msgTypes[11]
+	mi := &file_limpet_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +1907,7 @@ func (x *LabelWish) String() string {
 func (*LabelWish) ProtoMessage() {}
 
 func (x *LabelWish) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[11]
+	mi := &file_limpet_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +1920,7 @@ func (x *LabelWish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelWish.ProtoReflect.Descriptor instead.
 func (*LabelWish) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LabelWish) GetLabel() *Label {
@@ -1788,7 +1965,7 @@ type Concurrency struct {
 
 func (x *Concurrency) Reset() {
 	*x = Concurrency{}
-	mi := &file_limpet_v1_command_proto_msgTypes[12]
+	mi := &file_limpet_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +1977,7 @@ func (x *Concurrency) String() string {
 func (*Concurrency) ProtoMessage() {}
 
 func (x *Concurrency) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[12]
+	mi := &file_limpet_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +1990,7 @@ func (x *Concurrency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Concurrency.ProtoReflect.Descriptor instead.
 func (*Concurrency) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Concurrency) GetExpression() string {
@@ -1872,7 +2049,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_limpet_v1_command_proto_msgTypes[13]
+	mi := &file_limpet_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1884,7 +2061,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[13]
+	mi := &file_limpet_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1897,7 +2074,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RateLimit) GetKey() string {
@@ -1955,7 +2132,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_limpet_v1_command_proto_msgTypes[14]
+	mi := &file_limpet_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2144,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[14]
+	mi := &file_limpet_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2157,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Batch) GetMaxSize() int32 {
@@ -2029,7 +2206,7 @@ type DefaultFilter struct {
 
 func (x *DefaultFilter) Reset() {
 	*x = DefaultFilter{}
-	mi := &file_limpet_v1_command_proto_msgTypes[15]
+	mi := &file_limpet_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2218,7 @@ func (x *DefaultFilter) String() string {
 func (*DefaultFilter) ProtoMessage() {}
 
 func (x *DefaultFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[15]
+	mi := &file_limpet_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2231,7 @@ func (x *DefaultFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefaultFilter.ProtoReflect.Descriptor instead.
 func (*DefaultFilter) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DefaultFilter) GetExpression() string {
@@ -2089,7 +2266,7 @@ type Idempotency struct {
 
 func (x *Idempotency) Reset() {
 	*x = Idempotency{}
-	mi := &file_limpet_v1_command_proto_msgTypes[16]
+	mi := &file_limpet_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2278,7 @@ func (x *Idempotency) String() string {
 func (*Idempotency) ProtoMessage() {}
 
 func (x *Idempotency) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[16]
+	mi := &file_limpet_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2291,7 @@ func (x *Idempotency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Idempotency.ProtoReflect.Descriptor instead.
 func (*Idempotency) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Idempotency) GetExpression() string {
@@ -2151,13 +2328,22 @@ type RegisterWorker struct {
 	SdkVersion      string         `protobuf:"bytes,8,opt,name=sdk_version,json=sdkVersion,proto3" json:"sdk_version,omitempty"`
 	LanguageVersion string         `protobuf:"bytes,9,opt,name=language_version,json=languageVersion,proto3" json:"language_version,omitempty"`
 	Os              string         `protobuf:"bytes,10,opt,name=os,proto3" json:"os,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Names the place rather than the process: who registers with it again gets
+	// its old worker id back. Empty for none.
+	Identity string `protobuf:"bytes,11,opt,name=identity,proto3" json:"identity,omitempty"`
+	// New at every start of the process.
+	Incarnation string `protobuf:"bytes,12,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// New whenever the state beside the worker was lost.
+	Generation string `protobuf:"bytes,13,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Name of the process in gossip; empty if it does not gossip.
+	Member        string `protobuf:"bytes,14,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegisterWorker) Reset() {
 	*x = RegisterWorker{}
-	mi := &file_limpet_v1_command_proto_msgTypes[17]
+	mi := &file_limpet_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2355,7 @@ func (x *RegisterWorker) String() string {
 func (*RegisterWorker) ProtoMessage() {}
 
 func (x *RegisterWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[17]
+	mi := &file_limpet_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2368,7 @@ func (x *RegisterWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterWorker.ProtoReflect.Descriptor instead.
 func (*RegisterWorker) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RegisterWorker) GetTenantId() string {
@@ -2255,19 +2441,49 @@ func (x *RegisterWorker) GetOs() string {
 	return ""
 }
 
+func (x *RegisterWorker) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *RegisterWorker) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *RegisterWorker) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
+func (x *RegisterWorker) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
 // AttachSession says that a worker opened its assignment stream at a node.
 type AttachSession struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	WorkerId      string                 `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
-	Session       string                 `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	WorkerId string                 `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	Node     string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Session  string                 `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
+	// Of the process that opened the stream; empty if it did not say.
+	Incarnation   string `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AttachSession) Reset() {
 	*x = AttachSession{}
-	mi := &file_limpet_v1_command_proto_msgTypes[18]
+	mi := &file_limpet_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2495,7 @@ func (x *AttachSession) String() string {
 func (*AttachSession) ProtoMessage() {}
 
 func (x *AttachSession) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[18]
+	mi := &file_limpet_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2508,7 @@ func (x *AttachSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachSession.ProtoReflect.Descriptor instead.
 func (*AttachSession) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AttachSession) GetWorkerId() string {
@@ -2316,6 +2532,13 @@ func (x *AttachSession) GetSession() string {
 	return ""
 }
 
+func (x *AttachSession) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
 // DetachSession says that this session's stream has ended. A newer session of
 // the worker is not touched by it.
 type DetachSession struct {
@@ -2329,7 +2552,7 @@ type DetachSession struct {
 
 func (x *DetachSession) Reset() {
 	*x = DetachSession{}
-	mi := &file_limpet_v1_command_proto_msgTypes[19]
+	mi := &file_limpet_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2564,7 @@ func (x *DetachSession) String() string {
 func (*DetachSession) ProtoMessage() {}
 
 func (x *DetachSession) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[19]
+	mi := &file_limpet_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2577,7 @@ func (x *DetachSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachSession.ProtoReflect.Descriptor instead.
 func (*DetachSession) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DetachSession) GetWorkerId() string {
@@ -2393,7 +2616,7 @@ type SuspectSessions struct {
 
 func (x *SuspectSessions) Reset() {
 	*x = SuspectSessions{}
-	mi := &file_limpet_v1_command_proto_msgTypes[20]
+	mi := &file_limpet_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2628,7 @@ func (x *SuspectSessions) String() string {
 func (*SuspectSessions) ProtoMessage() {}
 
 func (x *SuspectSessions) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[20]
+	mi := &file_limpet_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2641,7 @@ func (x *SuspectSessions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspectSessions.ProtoReflect.Descriptor instead.
 func (*SuspectSessions) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SuspectSessions) GetNode() string {
@@ -2456,7 +2679,7 @@ type LoseLease struct {
 
 func (x *LoseLease) Reset() {
 	*x = LoseLease{}
-	mi := &file_limpet_v1_command_proto_msgTypes[21]
+	mi := &file_limpet_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2691,7 @@ func (x *LoseLease) String() string {
 func (*LoseLease) ProtoMessage() {}
 
 func (x *LoseLease) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[21]
+	mi := &file_limpet_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2704,7 @@ func (x *LoseLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoseLease.ProtoReflect.Descriptor instead.
 func (*LoseLease) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LoseLease) GetWorkerId() string {
@@ -2523,7 +2746,7 @@ type RemoveWorker struct {
 
 func (x *RemoveWorker) Reset() {
 	*x = RemoveWorker{}
-	mi := &file_limpet_v1_command_proto_msgTypes[22]
+	mi := &file_limpet_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2535,7 +2758,7 @@ func (x *RemoveWorker) String() string {
 func (*RemoveWorker) ProtoMessage() {}
 
 func (x *RemoveWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[22]
+	mi := &file_limpet_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2548,7 +2771,7 @@ func (x *RemoveWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveWorker.ProtoReflect.Descriptor instead.
 func (*RemoveWorker) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RemoveWorker) GetTenantId() string {
@@ -2576,7 +2799,7 @@ type PutWorkerLabels struct {
 
 func (x *PutWorkerLabels) Reset() {
 	*x = PutWorkerLabels{}
-	mi := &file_limpet_v1_command_proto_msgTypes[23]
+	mi := &file_limpet_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2588,7 +2811,7 @@ func (x *PutWorkerLabels) String() string {
 func (*PutWorkerLabels) ProtoMessage() {}
 
 func (x *PutWorkerLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[23]
+	mi := &file_limpet_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2601,7 +2824,7 @@ func (x *PutWorkerLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutWorkerLabels.ProtoReflect.Descriptor instead.
 func (*PutWorkerLabels) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PutWorkerLabels) GetTenantId() string {
@@ -2626,17 +2849,22 @@ func (x *PutWorkerLabels) GetLabels() []*Label {
 }
 
 type SetWorkerMode struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
-	WorkerId      string                 `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	Mode          WorkerMode             `protobuf:"varint,3,opt,name=mode,proto3,enum=limpet.v1.WorkerMode" json:"mode,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	WorkerId string                 `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	Mode     WorkerMode             `protobuf:"varint,3,opt,name=mode,proto3,enum=limpet.v1.WorkerMode" json:"mode,omitempty"`
+	// Of a drain, in nanoseconds from now: then the worker leaves, whatever it
+	// still holds. 0 for none.
+	Deadline      int64  `protobuf:"varint,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Actor         string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetWorkerMode) Reset() {
 	*x = SetWorkerMode{}
-	mi := &file_limpet_v1_command_proto_msgTypes[24]
+	mi := &file_limpet_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2648,7 +2876,7 @@ func (x *SetWorkerMode) String() string {
 func (*SetWorkerMode) ProtoMessage() {}
 
 func (x *SetWorkerMode) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[24]
+	mi := &file_limpet_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2661,7 +2889,7 @@ func (x *SetWorkerMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerMode.ProtoReflect.Descriptor instead.
 func (*SetWorkerMode) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetWorkerMode) GetTenantId() string {
@@ -2685,6 +2913,97 @@ func (x *SetWorkerMode) GetMode() WorkerMode {
 	return WorkerMode_WORKER_MODE_ACTIVE
 }
 
+func (x *SetWorkerMode) GetDeadline() int64 {
+	if x != nil {
+		return x.Deadline
+	}
+	return 0
+}
+
+func (x *SetWorkerMode) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *SetWorkerMode) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ReportExit says that the process of a worker has ended. Told by whoever
+// started it, so that nobody has to wait for its silence.
+type ReportExit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	WorkerId      string                 `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	Incarnation   string                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportExit) Reset() {
+	*x = ReportExit{}
+	mi := &file_limpet_v1_command_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportExit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportExit) ProtoMessage() {}
+
+func (x *ReportExit) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportExit.ProtoReflect.Descriptor instead.
+func (*ReportExit) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ReportExit) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ReportExit) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *ReportExit) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *ReportExit) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type TriggerRuns struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
@@ -2696,7 +3015,7 @@ type TriggerRuns struct {
 
 func (x *TriggerRuns) Reset() {
 	*x = TriggerRuns{}
-	mi := &file_limpet_v1_command_proto_msgTypes[25]
+	mi := &file_limpet_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +3027,7 @@ func (x *TriggerRuns) String() string {
 func (*TriggerRuns) ProtoMessage() {}
 
 func (x *TriggerRuns) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[25]
+	mi := &file_limpet_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +3040,7 @@ func (x *TriggerRuns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRuns.ProtoReflect.Descriptor instead.
 func (*TriggerRuns) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TriggerRuns) GetTenantId() string {
@@ -2754,13 +3073,14 @@ type RunSpec struct {
 	ChildIndex    int32        `protobuf:"varint,9,opt,name=child_index,json=childIndex,proto3" json:"child_index,omitempty"`
 	DesiredWorker string       `protobuf:"bytes,10,opt,name=desired_worker,json=desiredWorker,proto3" json:"desired_worker,omitempty"`
 	Labels        []*LabelWish `protobuf:"bytes,11,rep,name=labels,proto3" json:"labels,omitempty"`
+	OnLost        OnLost       `protobuf:"varint,12,opt,name=on_lost,json=onLost,proto3,enum=limpet.v1.OnLost" json:"on_lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunSpec) Reset() {
 	*x = RunSpec{}
-	mi := &file_limpet_v1_command_proto_msgTypes[26]
+	mi := &file_limpet_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2772,7 +3092,7 @@ func (x *RunSpec) String() string {
 func (*RunSpec) ProtoMessage() {}
 
 func (x *RunSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[26]
+	mi := &file_limpet_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2785,7 +3105,7 @@ func (x *RunSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSpec.ProtoReflect.Descriptor instead.
 func (*RunSpec) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RunSpec) GetRunId() string {
@@ -2865,6 +3185,13 @@ func (x *RunSpec) GetLabels() []*LabelWish {
 	return nil
 }
 
+func (x *RunSpec) GetOnLost() OnLost {
+	if x != nil {
+		return x.OnLost
+	}
+	return OnLost_ON_LOST_UNSET
+}
+
 // CancelTasks cancels whole runs or single task runs, by id.
 type CancelTasks struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2877,7 +3204,7 @@ type CancelTasks struct {
 
 func (x *CancelTasks) Reset() {
 	*x = CancelTasks{}
-	mi := &file_limpet_v1_command_proto_msgTypes[27]
+	mi := &file_limpet_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2889,7 +3216,7 @@ func (x *CancelTasks) String() string {
 func (*CancelTasks) ProtoMessage() {}
 
 func (x *CancelTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[27]
+	mi := &file_limpet_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2902,7 +3229,7 @@ func (x *CancelTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTasks.ProtoReflect.Descriptor instead.
 func (*CancelTasks) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CancelTasks) GetTenantId() string {
@@ -2938,7 +3265,7 @@ type ReplayTasks struct {
 
 func (x *ReplayTasks) Reset() {
 	*x = ReplayTasks{}
-	mi := &file_limpet_v1_command_proto_msgTypes[28]
+	mi := &file_limpet_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3277,7 @@ func (x *ReplayTasks) String() string {
 func (*ReplayTasks) ProtoMessage() {}
 
 func (x *ReplayTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[28]
+	mi := &file_limpet_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3290,7 @@ func (x *ReplayTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayTasks.ProtoReflect.Descriptor instead.
 func (*ReplayTasks) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReplayTasks) GetTenantId() string {
@@ -2998,7 +3325,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_limpet_v1_command_proto_msgTypes[29]
+	mi := &file_limpet_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3010,7 +3337,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[29]
+	mi := &file_limpet_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3023,7 +3350,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Event) GetId() string {
@@ -3087,7 +3414,7 @@ type PushEvents struct {
 
 func (x *PushEvents) Reset() {
 	*x = PushEvents{}
-	mi := &file_limpet_v1_command_proto_msgTypes[30]
+	mi := &file_limpet_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3099,7 +3426,7 @@ func (x *PushEvents) String() string {
 func (*PushEvents) ProtoMessage() {}
 
 func (x *PushEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[30]
+	mi := &file_limpet_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3112,7 +3439,7 @@ func (x *PushEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushEvents.ProtoReflect.Descriptor instead.
 func (*PushEvents) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PushEvents) GetTenantId() string {
@@ -3147,7 +3474,7 @@ type JudgeCondition struct {
 
 func (x *JudgeCondition) Reset() {
 	*x = JudgeCondition{}
-	mi := &file_limpet_v1_command_proto_msgTypes[31]
+	mi := &file_limpet_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3486,7 @@ func (x *JudgeCondition) String() string {
 func (*JudgeCondition) ProtoMessage() {}
 
 func (x *JudgeCondition) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[31]
+	mi := &file_limpet_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3499,7 @@ func (x *JudgeCondition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JudgeCondition.ProtoReflect.Descriptor instead.
 func (*JudgeCondition) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *JudgeCondition) GetTaskRunId() string {
@@ -3230,7 +3557,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_limpet_v1_command_proto_msgTypes[32]
+	mi := &file_limpet_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3242,7 +3569,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[32]
+	mi := &file_limpet_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3255,7 +3582,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Assign) GetTaskRunId() string {
@@ -3319,7 +3646,7 @@ type ReportStarted struct {
 
 func (x *ReportStarted) Reset() {
 	*x = ReportStarted{}
-	mi := &file_limpet_v1_command_proto_msgTypes[33]
+	mi := &file_limpet_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3331,7 +3658,7 @@ func (x *ReportStarted) String() string {
 func (*ReportStarted) ProtoMessage() {}
 
 func (x *ReportStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[33]
+	mi := &file_limpet_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3344,7 +3671,7 @@ func (x *ReportStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStarted.ProtoReflect.Descriptor instead.
 func (*ReportStarted) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReportStarted) GetTenantId() string {
@@ -3380,7 +3707,7 @@ type ReportCompleted struct {
 
 func (x *ReportCompleted) Reset() {
 	*x = ReportCompleted{}
-	mi := &file_limpet_v1_command_proto_msgTypes[34]
+	mi := &file_limpet_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3392,7 +3719,7 @@ func (x *ReportCompleted) String() string {
 func (*ReportCompleted) ProtoMessage() {}
 
 func (x *ReportCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[34]
+	mi := &file_limpet_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3405,7 +3732,7 @@ func (x *ReportCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportCompleted.ProtoReflect.Descriptor instead.
 func (*ReportCompleted) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReportCompleted) GetTenantId() string {
@@ -3449,7 +3776,7 @@ type ReportFailed struct {
 
 func (x *ReportFailed) Reset() {
 	*x = ReportFailed{}
-	mi := &file_limpet_v1_command_proto_msgTypes[35]
+	mi := &file_limpet_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3461,7 +3788,7 @@ func (x *ReportFailed) String() string {
 func (*ReportFailed) ProtoMessage() {}
 
 func (x *ReportFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[35]
+	mi := &file_limpet_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3474,7 +3801,7 @@ func (x *ReportFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportFailed.ProtoReflect.Descriptor instead.
 func (*ReportFailed) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReportFailed) GetTenantId() string {
@@ -3525,7 +3852,7 @@ type RefreshTimeout struct {
 
 func (x *RefreshTimeout) Reset() {
 	*x = RefreshTimeout{}
-	mi := &file_limpet_v1_command_proto_msgTypes[36]
+	mi := &file_limpet_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3537,7 +3864,7 @@ func (x *RefreshTimeout) String() string {
 func (*RefreshTimeout) ProtoMessage() {}
 
 func (x *RefreshTimeout) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[36]
+	mi := &file_limpet_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3550,7 +3877,7 @@ func (x *RefreshTimeout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshTimeout.ProtoReflect.Descriptor instead.
 func (*RefreshTimeout) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RefreshTimeout) GetTenantId() string {
@@ -3585,7 +3912,7 @@ type ReleaseSlot struct {
 
 func (x *ReleaseSlot) Reset() {
 	*x = ReleaseSlot{}
-	mi := &file_limpet_v1_command_proto_msgTypes[37]
+	mi := &file_limpet_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3597,7 +3924,7 @@ func (x *ReleaseSlot) String() string {
 func (*ReleaseSlot) ProtoMessage() {}
 
 func (x *ReleaseSlot) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[37]
+	mi := &file_limpet_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3610,7 +3937,7 @@ func (x *ReleaseSlot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseSlot.ProtoReflect.Descriptor instead.
 func (*ReleaseSlot) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReleaseSlot) GetTenantId() string {
@@ -3642,7 +3969,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	mi := &file_limpet_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +3981,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	mi := &file_limpet_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +3994,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *LogLine) GetTaskRunId() string {
@@ -3722,7 +4049,7 @@ type PutLogs struct {
 
 func (x *PutLogs) Reset() {
 	*x = PutLogs{}
-	mi := &file_limpet_v1_command_proto_msgTypes[39]
+	mi := &file_limpet_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3734,7 +4061,7 @@ func (x *PutLogs) String() string {
 func (*PutLogs) ProtoMessage() {}
 
 func (x *PutLogs) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[39]
+	mi := &file_limpet_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3747,7 +4074,7 @@ func (x *PutLogs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutLogs.ProtoReflect.Descriptor instead.
 func (*PutLogs) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PutLogs) GetTenantId() string {
@@ -3778,7 +4105,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_limpet_v1_command_proto_msgTypes[40]
+	mi := &file_limpet_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3790,7 +4117,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[40]
+	mi := &file_limpet_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3803,7 +4130,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Chunk) GetTaskRunId() string {
@@ -3844,7 +4171,7 @@ type PutChunks struct {
 
 func (x *PutChunks) Reset() {
 	*x = PutChunks{}
-	mi := &file_limpet_v1_command_proto_msgTypes[41]
+	mi := &file_limpet_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3856,7 +4183,7 @@ func (x *PutChunks) String() string {
 func (*PutChunks) ProtoMessage() {}
 
 func (x *PutChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[41]
+	mi := &file_limpet_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3869,7 +4196,7 @@ func (x *PutChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunks.ProtoReflect.Descriptor instead.
 func (*PutChunks) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PutChunks) GetTenantId() string {
@@ -3892,13 +4219,14 @@ type ReleasePin struct {
 	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
 	RunId         string                 `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Actor         string                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReleasePin) Reset() {
 	*x = ReleasePin{}
-	mi := &file_limpet_v1_command_proto_msgTypes[42]
+	mi := &file_limpet_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3910,7 +4238,7 @@ func (x *ReleasePin) String() string {
 func (*ReleasePin) ProtoMessage() {}
 
 func (x *ReleasePin) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[42]
+	mi := &file_limpet_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3923,7 +4251,7 @@ func (x *ReleasePin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePin.ProtoReflect.Descriptor instead.
 func (*ReleasePin) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReleasePin) GetTenantId() string {
@@ -3947,6 +4275,90 @@ func (x *ReleasePin) GetReason() string {
 	return ""
 }
 
+func (x *ReleasePin) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// MovePin gives a run to another worker.
+type MovePin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	RunId         string                 `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	WorkerId      string                 `protobuf:"bytes,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Actor         string                 `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MovePin) Reset() {
+	*x = MovePin{}
+	mi := &file_limpet_v1_command_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MovePin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MovePin) ProtoMessage() {}
+
+func (x *MovePin) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MovePin.ProtoReflect.Descriptor instead.
+func (*MovePin) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *MovePin) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *MovePin) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *MovePin) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *MovePin) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MovePin) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
 var File_limpet_v1_command_proto protoreflect.FileDescriptor
 
 const file_limpet_v1_command_proto_rawDesc = "" +
@@ -3956,13 +4368,14 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x18\n" +
 	"\ainstant\x18\x02 \x01(\x03R\ainstant\x12\x12\n" +
 	"\x04wall\x18\x03 \x01(\x03R\x04wall\x12.\n" +
-	"\bcommands\x18\x04 \x03(\v2\x12.limpet.v1.CommandR\bcommands\"\xe6\f\n" +
+	"\bcommands\x18\x04 \x03(\v2\x12.limpet.v1.CommandR\bcommands\"\x91\x0e\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\fR\trequestId\x124\n" +
 	"\tbootstrap\x18d \x01(\v2\x14.limpet.v1.BootstrapH\x00R\tbootstrap\x12;\n" +
 	"\fput_settings\x18e \x01(\v2\x16.limpet.v1.PutSettingsH\x00R\vputSettings\x12<\n" +
-	"\fput_workflow\x18\xc8\x01 \x01(\v2\x16.limpet.v1.PutWorkflowH\x00R\vputWorkflow\x12E\n" +
+	"\fput_workflow\x18\xc8\x01 \x01(\v2\x16.limpet.v1.PutWorkflowH\x00R\vputWorkflow\x12<\n" +
+	"\fset_workflow\x18\xc9\x01 \x01(\v2\x16.limpet.v1.SetWorkflowH\x00R\vsetWorkflow\x12E\n" +
 	"\x0fregister_worker\x18\xac\x02 \x01(\v2\x19.limpet.v1.RegisterWorkerH\x00R\x0eregisterWorker\x12B\n" +
 	"\x0eattach_session\x18\xad\x02 \x01(\v2\x18.limpet.v1.AttachSessionH\x00R\rattachSession\x12B\n" +
 	"\x0edetach_session\x18\xae\x02 \x01(\v2\x18.limpet.v1.DetachSessionH\x00R\rdetachSession\x12H\n" +
@@ -3971,7 +4384,9 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"lose_lease\x18\xb0\x02 \x01(\v2\x14.limpet.v1.LoseLeaseH\x00R\tloseLease\x12?\n" +
 	"\rremove_worker\x18\xb1\x02 \x01(\v2\x17.limpet.v1.RemoveWorkerH\x00R\fremoveWorker\x12I\n" +
 	"\x11put_worker_labels\x18\xb2\x02 \x01(\v2\x1a.limpet.v1.PutWorkerLabelsH\x00R\x0fputWorkerLabels\x12C\n" +
-	"\x0fset_worker_mode\x18\xb3\x02 \x01(\v2\x18.limpet.v1.SetWorkerModeH\x00R\rsetWorkerMode\x12<\n" +
+	"\x0fset_worker_mode\x18\xb3\x02 \x01(\v2\x18.limpet.v1.SetWorkerModeH\x00R\rsetWorkerMode\x129\n" +
+	"\vreport_exit\x18\xb4\x02 \x01(\v2\x15.limpet.v1.ReportExitH\x00R\n" +
+	"reportExit\x12<\n" +
 	"\ftrigger_runs\x18\x90\x03 \x01(\v2\x16.limpet.v1.TriggerRunsH\x00R\vtriggerRuns\x12<\n" +
 	"\fcancel_tasks\x18\x91\x03 \x01(\v2\x16.limpet.v1.CancelTasksH\x00R\vcancelTasks\x12<\n" +
 	"\freplay_tasks\x18\x92\x03 \x01(\v2\x16.limpet.v1.ReplayTasksH\x00R\vreplayTasks\x129\n" +
@@ -3988,7 +4403,8 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"put_chunks\x18\xff\x03 \x01(\v2\x14.limpet.v1.PutChunksH\x00R\tputChunks\x129\n" +
 	"\vrelease_pin\x18\xd8\x04 \x01(\v2\x15.limpet.v1.ReleasePinH\x00R\n" +
-	"releasePinB\x06\n" +
+	"releasePin\x120\n" +
+	"\bmove_pin\x18\xd9\x04 \x01(\v2\x12.limpet.v1.MovePinH\x00R\amovePinB\x06\n" +
 	"\x04kind\"\xc2\x01\n" +
 	"\tBootstrap\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1f\n" +
@@ -4074,7 +4490,12 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x05sleep\x18\a \x01(\x03R\x05sleep\x12\x1b\n" +
 	"\tevent_key\x18\b \x01(\tR\beventKey\x12\x1f\n" +
 	"\vevent_scope\x18\t \x01(\tR\n" +
-	"eventScope\"7\n" +
+	"eventScope\"\x88\x01\n" +
+	"\vSetWorkflow\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1a\n" +
+	"\bworkflow\x18\x02 \x01(\tR\bworkflow\x12*\n" +
+	"\aon_lost\x18\x03 \x01(\x0e2\x11.limpet.v1.OnLostR\x06onLost\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\"7\n" +
 	"\vSlotRequest\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
 	"\x05units\x18\x02 \x01(\x05R\x05units\"b\n" +
@@ -4123,7 +4544,7 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"expression\x18\x01 \x01(\tR\n" +
 	"expression\x12\x10\n" +
 	"\x03ttl\x18\x02 \x01(\x03R\x03ttl\x12\x16\n" +
-	"\x06method\x18\x03 \x01(\x05R\x06method\"\xbe\x02\n" +
+	"\x06method\x18\x03 \x01(\x05R\x06method\"\xb4\x03\n" +
 	"\x0eRegisterWorker\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x12\n" +
@@ -4136,11 +4557,18 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"sdkVersion\x12)\n" +
 	"\x10language_version\x18\t \x01(\tR\x0flanguageVersion\x12\x0e\n" +
 	"\x02os\x18\n" +
-	" \x01(\tR\x02os\"Z\n" +
+	" \x01(\tR\x02os\x12\x1a\n" +
+	"\bidentity\x18\v \x01(\tR\bidentity\x12 \n" +
+	"\vincarnation\x18\f \x01(\tR\vincarnation\x12\x1e\n" +
+	"\n" +
+	"generation\x18\r \x01(\tR\n" +
+	"generation\x12\x16\n" +
+	"\x06member\x18\x0e \x01(\tR\x06member\"|\n" +
 	"\rAttachSession\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x18\n" +
-	"\asession\x18\x03 \x01(\tR\asession\"^\n" +
+	"\asession\x18\x03 \x01(\tR\asession\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\tR\vincarnation\"^\n" +
 	"\rDetachSession\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x16\n" +
@@ -4161,14 +4589,23 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x0fPutWorkerLabels\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12(\n" +
-	"\x06labels\x18\x03 \x03(\v2\x10.limpet.v1.LabelR\x06labels\"t\n" +
+	"\x06labels\x18\x03 \x03(\v2\x10.limpet.v1.LabelR\x06labels\"\xbe\x01\n" +
 	"\rSetWorkerMode\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12)\n" +
-	"\x04mode\x18\x03 \x01(\x0e2\x15.limpet.v1.WorkerModeR\x04mode\"R\n" +
+	"\x04mode\x18\x03 \x01(\x0e2\x15.limpet.v1.WorkerModeR\x04mode\x12\x1a\n" +
+	"\bdeadline\x18\x04 \x01(\x03R\bdeadline\x12\x14\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x80\x01\n" +
+	"\n" +
+	"ReportExit\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1b\n" +
+	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\tR\vincarnation\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"R\n" +
 	"\vTriggerRuns\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12&\n" +
-	"\x04runs\x18\x02 \x03(\v2\x12.limpet.v1.RunSpecR\x04runs\"\xee\x02\n" +
+	"\x04runs\x18\x02 \x03(\v2\x12.limpet.v1.RunSpecR\x04runs\"\x9a\x03\n" +
 	"\aRunSpec\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1a\n" +
 	"\bworkflow\x18\x02 \x01(\tR\bworkflow\x12\x14\n" +
@@ -4182,7 +4619,8 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"childIndex\x12%\n" +
 	"\x0edesired_worker\x18\n" +
 	" \x01(\tR\rdesiredWorker\x12,\n" +
-	"\x06labels\x18\v \x03(\v2\x14.limpet.v1.LabelWishR\x06labels\"T\n" +
+	"\x06labels\x18\v \x03(\v2\x14.limpet.v1.LabelWishR\x06labels\x12*\n" +
+	"\aon_lost\x18\f \x01(\x0e2\x11.limpet.v1.OnLostR\x06onLost\"T\n" +
 	"\vCancelTasks\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x10\n" +
 	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x16\n" +
@@ -4255,12 +4693,19 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\amessage\x18\x04 \x01(\fR\amessage\"R\n" +
 	"\tPutChunks\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12(\n" +
-	"\x06chunks\x18\x02 \x03(\v2\x10.limpet.v1.ChunkR\x06chunks\"X\n" +
+	"\x06chunks\x18\x02 \x03(\v2\x10.limpet.v1.ChunkR\x06chunks\"n\n" +
 	"\n" +
 	"ReleasePin\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason*C\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\"\x88\x01\n" +
+	"\aMovePin\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x15\n" +
+	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x1b\n" +
+	"\tworker_id\x18\x03 \x01(\tR\bworkerId\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor*C\n" +
 	"\bStrategy\x12\x11\n" +
 	"\rSTRATEGY_NONE\x10\x00\x12\x11\n" +
 	"\rSTRATEGY_SOFT\x10\x01\x12\x11\n" +
@@ -4272,7 +4717,12 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x0fConditionAction\x12\x1a\n" +
 	"\x16CONDITION_ACTION_QUEUE\x10\x00\x12\x1b\n" +
 	"\x17CONDITION_ACTION_CANCEL\x10\x01\x12\x19\n" +
-	"\x15CONDITION_ACTION_SKIP\x10\x02*\xa8\x01\n" +
+	"\x15CONDITION_ACTION_SKIP\x10\x02*R\n" +
+	"\x06OnLost\x12\x11\n" +
+	"\rON_LOST_UNSET\x10\x00\x12\x10\n" +
+	"\fON_LOST_WAIT\x10\x01\x12\x10\n" +
+	"\fON_LOST_FAIL\x10\x02\x12\x11\n" +
+	"\rON_LOST_REPIN\x10\x03*\xa8\x01\n" +
 	"\n" +
 	"Comparator\x12\x14\n" +
 	"\x10COMPARATOR_EQUAL\x10\x00\x12\x18\n" +
@@ -4299,117 +4749,126 @@ func file_limpet_v1_command_proto_rawDescGZIP() []byte {
 	return file_limpet_v1_command_proto_rawDescData
 }
 
-var file_limpet_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_limpet_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_limpet_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_limpet_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_limpet_v1_command_proto_goTypes = []any{
 	(Strategy)(0),              // 0: limpet.v1.Strategy
 	(ConditionKind)(0),         // 1: limpet.v1.ConditionKind
 	(ConditionAction)(0),       // 2: limpet.v1.ConditionAction
-	(Comparator)(0),            // 3: limpet.v1.Comparator
-	(WorkerMode)(0),            // 4: limpet.v1.WorkerMode
-	(*Entry)(nil),              // 5: limpet.v1.Entry
-	(*Command)(nil),            // 6: limpet.v1.Command
-	(*Bootstrap)(nil),          // 7: limpet.v1.Bootstrap
-	(*PutSettings)(nil),        // 8: limpet.v1.PutSettings
-	(*Settings)(nil),           // 9: limpet.v1.Settings
-	(*PutWorkflow)(nil),        // 10: limpet.v1.PutWorkflow
-	(*WorkflowDefinition)(nil), // 11: limpet.v1.WorkflowDefinition
-	(*TaskDefinition)(nil),     // 12: limpet.v1.TaskDefinition
-	(*Condition)(nil),          // 13: limpet.v1.Condition
-	(*SlotRequest)(nil),        // 14: limpet.v1.SlotRequest
-	(*Label)(nil),              // 15: limpet.v1.Label
-	(*LabelWish)(nil),          // 16: limpet.v1.LabelWish
-	(*Concurrency)(nil),        // 17: limpet.v1.Concurrency
-	(*RateLimit)(nil),          // 18: limpet.v1.RateLimit
-	(*Batch)(nil),              // 19: limpet.v1.Batch
-	(*DefaultFilter)(nil),      // 20: limpet.v1.DefaultFilter
-	(*Idempotency)(nil),        // 21: limpet.v1.Idempotency
-	(*RegisterWorker)(nil),     // 22: limpet.v1.RegisterWorker
-	(*AttachSession)(nil),      // 23: limpet.v1.AttachSession
-	(*DetachSession)(nil),      // 24: limpet.v1.DetachSession
-	(*SuspectSessions)(nil),    // 25: limpet.v1.SuspectSessions
-	(*LoseLease)(nil),          // 26: limpet.v1.LoseLease
-	(*RemoveWorker)(nil),       // 27: limpet.v1.RemoveWorker
-	(*PutWorkerLabels)(nil),    // 28: limpet.v1.PutWorkerLabels
-	(*SetWorkerMode)(nil),      // 29: limpet.v1.SetWorkerMode
-	(*TriggerRuns)(nil),        // 30: limpet.v1.TriggerRuns
-	(*RunSpec)(nil),            // 31: limpet.v1.RunSpec
-	(*CancelTasks)(nil),        // 32: limpet.v1.CancelTasks
-	(*ReplayTasks)(nil),        // 33: limpet.v1.ReplayTasks
-	(*Event)(nil),              // 34: limpet.v1.Event
-	(*PushEvents)(nil),         // 35: limpet.v1.PushEvents
-	(*JudgeCondition)(nil),     // 36: limpet.v1.JudgeCondition
-	(*Assign)(nil),             // 37: limpet.v1.Assign
-	(*ReportStarted)(nil),      // 38: limpet.v1.ReportStarted
-	(*ReportCompleted)(nil),    // 39: limpet.v1.ReportCompleted
-	(*ReportFailed)(nil),       // 40: limpet.v1.ReportFailed
-	(*RefreshTimeout)(nil),     // 41: limpet.v1.RefreshTimeout
-	(*ReleaseSlot)(nil),        // 42: limpet.v1.ReleaseSlot
-	(*LogLine)(nil),            // 43: limpet.v1.LogLine
-	(*PutLogs)(nil),            // 44: limpet.v1.PutLogs
-	(*Chunk)(nil),              // 45: limpet.v1.Chunk
-	(*PutChunks)(nil),          // 46: limpet.v1.PutChunks
-	(*ReleasePin)(nil),         // 47: limpet.v1.ReleasePin
+	(OnLost)(0),                // 3: limpet.v1.OnLost
+	(Comparator)(0),            // 4: limpet.v1.Comparator
+	(WorkerMode)(0),            // 5: limpet.v1.WorkerMode
+	(*Entry)(nil),              // 6: limpet.v1.Entry
+	(*Command)(nil),            // 7: limpet.v1.Command
+	(*Bootstrap)(nil),          // 8: limpet.v1.Bootstrap
+	(*PutSettings)(nil),        // 9: limpet.v1.PutSettings
+	(*Settings)(nil),           // 10: limpet.v1.Settings
+	(*PutWorkflow)(nil),        // 11: limpet.v1.PutWorkflow
+	(*WorkflowDefinition)(nil), // 12: limpet.v1.WorkflowDefinition
+	(*TaskDefinition)(nil),     // 13: limpet.v1.TaskDefinition
+	(*Condition)(nil),          // 14: limpet.v1.Condition
+	(*SetWorkflow)(nil),        // 15: limpet.v1.SetWorkflow
+	(*SlotRequest)(nil),        // 16: limpet.v1.SlotRequest
+	(*Label)(nil),              // 17: limpet.v1.Label
+	(*LabelWish)(nil),          // 18: limpet.v1.LabelWish
+	(*Concurrency)(nil),        // 19: limpet.v1.Concurrency
+	(*RateLimit)(nil),          // 20: limpet.v1.RateLimit
+	(*Batch)(nil),              // 21: limpet.v1.Batch
+	(*DefaultFilter)(nil),      // 22: limpet.v1.DefaultFilter
+	(*Idempotency)(nil),        // 23: limpet.v1.Idempotency
+	(*RegisterWorker)(nil),     // 24: limpet.v1.RegisterWorker
+	(*AttachSession)(nil),      // 25: limpet.v1.AttachSession
+	(*DetachSession)(nil),      // 26: limpet.v1.DetachSession
+	(*SuspectSessions)(nil),    // 27: limpet.v1.SuspectSessions
+	(*LoseLease)(nil),          // 28: limpet.v1.LoseLease
+	(*RemoveWorker)(nil),       // 29: limpet.v1.RemoveWorker
+	(*PutWorkerLabels)(nil),    // 30: limpet.v1.PutWorkerLabels
+	(*SetWorkerMode)(nil),      // 31: limpet.v1.SetWorkerMode
+	(*ReportExit)(nil),         // 32: limpet.v1.ReportExit
+	(*TriggerRuns)(nil),        // 33: limpet.v1.TriggerRuns
+	(*RunSpec)(nil),            // 34: limpet.v1.RunSpec
+	(*CancelTasks)(nil),        // 35: limpet.v1.CancelTasks
+	(*ReplayTasks)(nil),        // 36: limpet.v1.ReplayTasks
+	(*Event)(nil),              // 37: limpet.v1.Event
+	(*PushEvents)(nil),         // 38: limpet.v1.PushEvents
+	(*JudgeCondition)(nil),     // 39: limpet.v1.JudgeCondition
+	(*Assign)(nil),             // 40: limpet.v1.Assign
+	(*ReportStarted)(nil),      // 41: limpet.v1.ReportStarted
+	(*ReportCompleted)(nil),    // 42: limpet.v1.ReportCompleted
+	(*ReportFailed)(nil),       // 43: limpet.v1.ReportFailed
+	(*RefreshTimeout)(nil),     // 44: limpet.v1.RefreshTimeout
+	(*ReleaseSlot)(nil),        // 45: limpet.v1.ReleaseSlot
+	(*LogLine)(nil),            // 46: limpet.v1.LogLine
+	(*PutLogs)(nil),            // 47: limpet.v1.PutLogs
+	(*Chunk)(nil),              // 48: limpet.v1.Chunk
+	(*PutChunks)(nil),          // 49: limpet.v1.PutChunks
+	(*ReleasePin)(nil),         // 50: limpet.v1.ReleasePin
+	(*MovePin)(nil),            // 51: limpet.v1.MovePin
 }
 var file_limpet_v1_command_proto_depIdxs = []int32{
-	6,  // 0: limpet.v1.Entry.commands:type_name -> limpet.v1.Command
-	7,  // 1: limpet.v1.Command.bootstrap:type_name -> limpet.v1.Bootstrap
-	8,  // 2: limpet.v1.Command.put_settings:type_name -> limpet.v1.PutSettings
-	10, // 3: limpet.v1.Command.put_workflow:type_name -> limpet.v1.PutWorkflow
-	22, // 4: limpet.v1.Command.register_worker:type_name -> limpet.v1.RegisterWorker
-	23, // 5: limpet.v1.Command.attach_session:type_name -> limpet.v1.AttachSession
-	24, // 6: limpet.v1.Command.detach_session:type_name -> limpet.v1.DetachSession
-	25, // 7: limpet.v1.Command.suspect_sessions:type_name -> limpet.v1.SuspectSessions
-	26, // 8: limpet.v1.Command.lose_lease:type_name -> limpet.v1.LoseLease
-	27, // 9: limpet.v1.Command.remove_worker:type_name -> limpet.v1.RemoveWorker
-	28, // 10: limpet.v1.Command.put_worker_labels:type_name -> limpet.v1.PutWorkerLabels
-	29, // 11: limpet.v1.Command.set_worker_mode:type_name -> limpet.v1.SetWorkerMode
-	30, // 12: limpet.v1.Command.trigger_runs:type_name -> limpet.v1.TriggerRuns
-	32, // 13: limpet.v1.Command.cancel_tasks:type_name -> limpet.v1.CancelTasks
-	33, // 14: limpet.v1.Command.replay_tasks:type_name -> limpet.v1.ReplayTasks
-	35, // 15: limpet.v1.Command.push_events:type_name -> limpet.v1.PushEvents
-	36, // 16: limpet.v1.Command.judge_condition:type_name -> limpet.v1.JudgeCondition
-	37, // 17: limpet.v1.Command.assign:type_name -> limpet.v1.Assign
-	38, // 18: limpet.v1.Command.report_started:type_name -> limpet.v1.ReportStarted
-	39, // 19: limpet.v1.Command.report_completed:type_name -> limpet.v1.ReportCompleted
-	40, // 20: limpet.v1.Command.report_failed:type_name -> limpet.v1.ReportFailed
-	41, // 21: limpet.v1.Command.refresh_timeout:type_name -> limpet.v1.RefreshTimeout
-	42, // 22: limpet.v1.Command.release_slot:type_name -> limpet.v1.ReleaseSlot
-	44, // 23: limpet.v1.Command.put_logs:type_name -> limpet.v1.PutLogs
-	46, // 24: limpet.v1.Command.put_chunks:type_name -> limpet.v1.PutChunks
-	47, // 25: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
-	9,  // 26: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
-	9,  // 27: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
-	12, // 28: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
-	12, // 29: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
-	0,  // 30: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
-	17, // 31: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	20, // 32: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
-	21, // 33: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
-	14, // 34: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
-	16, // 35: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
-	18, // 36: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
-	17, // 37: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	19, // 38: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
-	13, // 39: limpet.v1.TaskDefinition.conditions:type_name -> limpet.v1.Condition
-	1,  // 40: limpet.v1.Condition.kind:type_name -> limpet.v1.ConditionKind
-	2,  // 41: limpet.v1.Condition.action:type_name -> limpet.v1.ConditionAction
-	15, // 42: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
-	3,  // 43: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
-	14, // 44: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
-	15, // 45: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
-	15, // 46: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
-	4,  // 47: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
-	31, // 48: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
-	16, // 49: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
-	34, // 50: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
-	43, // 51: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
-	45, // 52: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
-	53, // [53:53] is the sub-list for method output_type
-	53, // [53:53] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	7,  // 0: limpet.v1.Entry.commands:type_name -> limpet.v1.Command
+	8,  // 1: limpet.v1.Command.bootstrap:type_name -> limpet.v1.Bootstrap
+	9,  // 2: limpet.v1.Command.put_settings:type_name -> limpet.v1.PutSettings
+	11, // 3: limpet.v1.Command.put_workflow:type_name -> limpet.v1.PutWorkflow
+	15, // 4: limpet.v1.Command.set_workflow:type_name -> limpet.v1.SetWorkflow
+	24, // 5: limpet.v1.Command.register_worker:type_name -> limpet.v1.RegisterWorker
+	25, // 6: limpet.v1.Command.attach_session:type_name -> limpet.v1.AttachSession
+	26, // 7: limpet.v1.Command.detach_session:type_name -> limpet.v1.DetachSession
+	27, // 8: limpet.v1.Command.suspect_sessions:type_name -> limpet.v1.SuspectSessions
+	28, // 9: limpet.v1.Command.lose_lease:type_name -> limpet.v1.LoseLease
+	29, // 10: limpet.v1.Command.remove_worker:type_name -> limpet.v1.RemoveWorker
+	30, // 11: limpet.v1.Command.put_worker_labels:type_name -> limpet.v1.PutWorkerLabels
+	31, // 12: limpet.v1.Command.set_worker_mode:type_name -> limpet.v1.SetWorkerMode
+	32, // 13: limpet.v1.Command.report_exit:type_name -> limpet.v1.ReportExit
+	33, // 14: limpet.v1.Command.trigger_runs:type_name -> limpet.v1.TriggerRuns
+	35, // 15: limpet.v1.Command.cancel_tasks:type_name -> limpet.v1.CancelTasks
+	36, // 16: limpet.v1.Command.replay_tasks:type_name -> limpet.v1.ReplayTasks
+	38, // 17: limpet.v1.Command.push_events:type_name -> limpet.v1.PushEvents
+	39, // 18: limpet.v1.Command.judge_condition:type_name -> limpet.v1.JudgeCondition
+	40, // 19: limpet.v1.Command.assign:type_name -> limpet.v1.Assign
+	41, // 20: limpet.v1.Command.report_started:type_name -> limpet.v1.ReportStarted
+	42, // 21: limpet.v1.Command.report_completed:type_name -> limpet.v1.ReportCompleted
+	43, // 22: limpet.v1.Command.report_failed:type_name -> limpet.v1.ReportFailed
+	44, // 23: limpet.v1.Command.refresh_timeout:type_name -> limpet.v1.RefreshTimeout
+	45, // 24: limpet.v1.Command.release_slot:type_name -> limpet.v1.ReleaseSlot
+	47, // 25: limpet.v1.Command.put_logs:type_name -> limpet.v1.PutLogs
+	49, // 26: limpet.v1.Command.put_chunks:type_name -> limpet.v1.PutChunks
+	50, // 27: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
+	51, // 28: limpet.v1.Command.move_pin:type_name -> limpet.v1.MovePin
+	10, // 29: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
+	10, // 30: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
+	13, // 31: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
+	13, // 32: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
+	0,  // 33: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
+	19, // 34: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	22, // 35: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
+	23, // 36: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
+	16, // 37: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
+	18, // 38: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
+	20, // 39: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
+	19, // 40: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	21, // 41: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
+	14, // 42: limpet.v1.TaskDefinition.conditions:type_name -> limpet.v1.Condition
+	1,  // 43: limpet.v1.Condition.kind:type_name -> limpet.v1.ConditionKind
+	2,  // 44: limpet.v1.Condition.action:type_name -> limpet.v1.ConditionAction
+	3,  // 45: limpet.v1.SetWorkflow.on_lost:type_name -> limpet.v1.OnLost
+	17, // 46: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
+	4,  // 47: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
+	16, // 48: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
+	17, // 49: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
+	17, // 50: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
+	5,  // 51: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
+	34, // 52: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
+	18, // 53: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
+	3,  // 54: limpet.v1.RunSpec.on_lost:type_name -> limpet.v1.OnLost
+	37, // 55: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
+	46, // 56: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
+	48, // 57: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_limpet_v1_command_proto_init() }
@@ -4421,6 +4880,7 @@ func file_limpet_v1_command_proto_init() {
 		(*Command_Bootstrap)(nil),
 		(*Command_PutSettings)(nil),
 		(*Command_PutWorkflow)(nil),
+		(*Command_SetWorkflow)(nil),
 		(*Command_RegisterWorker)(nil),
 		(*Command_AttachSession)(nil),
 		(*Command_DetachSession)(nil),
@@ -4429,6 +4889,7 @@ func file_limpet_v1_command_proto_init() {
 		(*Command_RemoveWorker)(nil),
 		(*Command_PutWorkerLabels)(nil),
 		(*Command_SetWorkerMode)(nil),
+		(*Command_ReportExit)(nil),
 		(*Command_TriggerRuns)(nil),
 		(*Command_CancelTasks)(nil),
 		(*Command_ReplayTasks)(nil),
@@ -4443,14 +4904,15 @@ func file_limpet_v1_command_proto_init() {
 		(*Command_PutLogs)(nil),
 		(*Command_PutChunks)(nil),
 		(*Command_ReleasePin)(nil),
+		(*Command_MovePin)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_limpet_v1_command_proto_rawDesc), len(file_limpet_v1_command_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   43,
+			NumEnums:      6,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

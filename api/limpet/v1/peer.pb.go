@@ -126,11 +126,66 @@ func (MembershipRequest_Action) EnumDescriptor() ([]byte, []int) {
 	return file_limpet_v1_peer_proto_rawDescGZIP(), []int{13, 0}
 }
 
+type ProbeAnswer_Verdict int32
+
+const (
+	// The node has never reached the member, or cannot say.
+	ProbeAnswer_UNKNOWN ProbeAnswer_Verdict = 0
+	ProbeAnswer_ALIVE   ProbeAnswer_Verdict = 1
+	// The node has reached the member before, and now it does not answer.
+	ProbeAnswer_SILENT ProbeAnswer_Verdict = 2
+	// The member said goodbye.
+	ProbeAnswer_LEFT ProbeAnswer_Verdict = 3
+)
+
+// Enum value maps for ProbeAnswer_Verdict.
+var (
+	ProbeAnswer_Verdict_name = map[int32]string{
+		0: "UNKNOWN",
+		1: "ALIVE",
+		2: "SILENT",
+		3: "LEFT",
+	}
+	ProbeAnswer_Verdict_value = map[string]int32{
+		"UNKNOWN": 0,
+		"ALIVE":   1,
+		"SILENT":  2,
+		"LEFT":    3,
+	}
+)
+
+func (x ProbeAnswer_Verdict) Enum() *ProbeAnswer_Verdict {
+	p := new(ProbeAnswer_Verdict)
+	*p = x
+	return p
+}
+
+func (x ProbeAnswer_Verdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ProbeAnswer_Verdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_limpet_v1_peer_proto_enumTypes[2].Descriptor()
+}
+
+func (ProbeAnswer_Verdict) Type() protoreflect.EnumType {
+	return &file_limpet_v1_peer_proto_enumTypes[2]
+}
+
+func (x ProbeAnswer_Verdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ProbeAnswer_Verdict.Descriptor instead.
+func (ProbeAnswer_Verdict) EnumDescriptor() ([]byte, []int) {
+	return file_limpet_v1_peer_proto_rawDescGZIP(), []int{16, 0}
+}
+
 // GossipMeta is what a gossip member publishes about itself. It must stay below
 // 512 bytes when encoded.
 type GossipMeta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "node" for a coordinator node. Members of other roles are ignored by nodes.
+	// "node" for a coordinator node, "worker" for an agent or a worker.
 	Role            string `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
 	PeerAddr        string `protobuf:"bytes,2,opt,name=peer_addr,json=peerAddr,proto3" json:"peer_addr,omitempty"`
 	GrpcAddr        string `protobuf:"bytes,3,opt,name=grpc_addr,json=grpcAddr,proto3" json:"grpc_addr,omitempty"`
@@ -142,7 +197,9 @@ type GossipMeta struct {
 	// The node has Raft state, so that it must never bootstrap.
 	HasState bool `protobuf:"varint,8,opt,name=has_state,json=hasState,proto3" json:"has_state,omitempty"`
 	// The node leaves for good; the leader must not add it again.
-	Leaving       bool `protobuf:"varint,9,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	Leaving bool `protobuf:"varint,9,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	// Version of the meaning of these fields; members skip what they do not know.
+	Format        uint32 `protobuf:"varint,10,opt,name=format,proto3" json:"format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -240,6 +297,13 @@ func (x *GossipMeta) GetLeaving() bool {
 	return false
 }
 
+func (x *GossipMeta) GetFormat() uint32 {
+	if x != nil {
+		return x.Format
+	}
+	return 0
+}
+
 type PeerFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Joins an answer to its question; 0 for one-way frames.
@@ -258,6 +322,8 @@ type PeerFrame struct {
 	//	*PeerFrame_BootstrapAnswer
 	//	*PeerFrame_MembershipRequest
 	//	*PeerFrame_MembershipAnswer
+	//	*PeerFrame_ProbeRequest
+	//	*PeerFrame_ProbeAnswer
 	Body          isPeerFrame_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -415,6 +481,24 @@ func (x *PeerFrame) GetMembershipAnswer() *MembershipAnswer {
 	return nil
 }
 
+func (x *PeerFrame) GetProbeRequest() *ProbeRequest {
+	if x != nil {
+		if x, ok := x.Body.(*PeerFrame_ProbeRequest); ok {
+			return x.ProbeRequest
+		}
+	}
+	return nil
+}
+
+func (x *PeerFrame) GetProbeAnswer() *ProbeAnswer {
+	if x != nil {
+		if x, ok := x.Body.(*PeerFrame_ProbeAnswer); ok {
+			return x.ProbeAnswer
+		}
+	}
+	return nil
+}
+
 type isPeerFrame_Body interface {
 	isPeerFrame_Body()
 }
@@ -467,6 +551,14 @@ type PeerFrame_MembershipAnswer struct {
 	MembershipAnswer *MembershipAnswer `protobuf:"bytes,27,opt,name=membership_answer,json=membershipAnswer,proto3,oneof"`
 }
 
+type PeerFrame_ProbeRequest struct {
+	ProbeRequest *ProbeRequest `protobuf:"bytes,28,opt,name=probe_request,json=probeRequest,proto3,oneof"`
+}
+
+type PeerFrame_ProbeAnswer struct {
+	ProbeAnswer *ProbeAnswer `protobuf:"bytes,29,opt,name=probe_answer,json=probeAnswer,proto3,oneof"`
+}
+
 func (*PeerFrame_Hello) isPeerFrame_Body() {}
 
 func (*PeerFrame_Commands) isPeerFrame_Body() {}
@@ -490,6 +582,10 @@ func (*PeerFrame_BootstrapAnswer) isPeerFrame_Body() {}
 func (*PeerFrame_MembershipRequest) isPeerFrame_Body() {}
 
 func (*PeerFrame_MembershipAnswer) isPeerFrame_Body() {}
+
+func (*PeerFrame_ProbeRequest) isPeerFrame_Body() {}
+
+func (*PeerFrame_ProbeAnswer) isPeerFrame_Body() {}
 
 // PeerHello is the first frame of a connection.
 type PeerHello struct {
@@ -1239,11 +1335,100 @@ func (x *MembershipAnswer) GetError() string {
 	return ""
 }
 
+// ProbeRequest asks a node whether it can reach a gossip member now.
+type ProbeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeRequest) Reset() {
+	*x = ProbeRequest{}
+	mi := &file_limpet_v1_peer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeRequest) ProtoMessage() {}
+
+func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_peer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
+func (*ProbeRequest) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_peer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ProbeRequest) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+type ProbeAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Verdict       ProbeAnswer_Verdict    `protobuf:"varint,1,opt,name=verdict,proto3,enum=limpet.v1.ProbeAnswer_Verdict" json:"verdict,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeAnswer) Reset() {
+	*x = ProbeAnswer{}
+	mi := &file_limpet_v1_peer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeAnswer) ProtoMessage() {}
+
+func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_peer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeAnswer.ProtoReflect.Descriptor instead.
+func (*ProbeAnswer) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_peer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ProbeAnswer) GetVerdict() ProbeAnswer_Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return ProbeAnswer_UNKNOWN
+}
+
 var File_limpet_v1_peer_proto protoreflect.FileDescriptor
 
 const file_limpet_v1_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x14limpet/v1/peer.proto\x12\tlimpet.v1\"\x92\x02\n" +
+	"\x14limpet/v1/peer.proto\x12\tlimpet.v1\"\xaa\x02\n" +
 	"\n" +
 	"GossipMeta\x12\x12\n" +
 	"\x04role\x18\x01 \x01(\tR\x04role\x12\x1b\n" +
@@ -1255,7 +1440,9 @@ const file_limpet_v1_peer_proto_rawDesc = "" +
 	"\n" +
 	"cluster_id\x18\a \x01(\tR\tclusterId\x12\x1b\n" +
 	"\thas_state\x18\b \x01(\bR\bhasState\x12\x18\n" +
-	"\aleaving\x18\t \x01(\bR\aleaving\"\xd7\x06\n" +
+	"\aleaving\x18\t \x01(\bR\aleaving\x12\x16\n" +
+	"\x06format\x18\n" +
+	" \x01(\rR\x06format\"\xd4\a\n" +
 	"\tPeerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12,\n" +
 	"\x05hello\x18\n" +
@@ -1270,7 +1457,9 @@ const file_limpet_v1_peer_proto_rawDesc = "" +
 	"\x11bootstrap_request\x18\x18 \x01(\v2\x1b.limpet.v1.BootstrapRequestH\x00R\x10bootstrapRequest\x12G\n" +
 	"\x10bootstrap_answer\x18\x19 \x01(\v2\x1a.limpet.v1.BootstrapAnswerH\x00R\x0fbootstrapAnswer\x12M\n" +
 	"\x12membership_request\x18\x1a \x01(\v2\x1c.limpet.v1.MembershipRequestH\x00R\x11membershipRequest\x12J\n" +
-	"\x11membership_answer\x18\x1b \x01(\v2\x1b.limpet.v1.MembershipAnswerH\x00R\x10membershipAnswerB\x06\n" +
+	"\x11membership_answer\x18\x1b \x01(\v2\x1b.limpet.v1.MembershipAnswerH\x00R\x10membershipAnswer\x12>\n" +
+	"\rprobe_request\x18\x1c \x01(\v2\x17.limpet.v1.ProbeRequestH\x00R\fprobeRequest\x12;\n" +
+	"\fprobe_answer\x18\x1d \x01(\v2\x16.limpet.v1.ProbeAnswerH\x00R\vprobeAnswerB\x06\n" +
 	"\x04body\"9\n" +
 	"\tPeerHello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
@@ -1333,7 +1522,17 @@ const file_limpet_v1_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x06RETIRE\x10\x02\"(\n" +
 	"\x10MembershipAnswer\x12\x14\n" +
-	"\x05error\x18\x01 \x01(\tR\x05errorB5Z3github.com/limpet-dev/limpet/api/limpet/v1;limpetv1b\x06proto3"
+	"\x05error\x18\x01 \x01(\tR\x05error\"&\n" +
+	"\fProbeRequest\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\"\x80\x01\n" +
+	"\vProbeAnswer\x128\n" +
+	"\averdict\x18\x01 \x01(\x0e2\x1e.limpet.v1.ProbeAnswer.VerdictR\averdict\"7\n" +
+	"\aVerdict\x12\v\n" +
+	"\aUNKNOWN\x10\x00\x12\t\n" +
+	"\x05ALIVE\x10\x01\x12\n" +
+	"\n" +
+	"\x06SILENT\x10\x02\x12\b\n" +
+	"\x04LEFT\x10\x03B5Z3github.com/limpet-dev/limpet/api/limpet/v1;limpetv1b\x06proto3"
 
 var (
 	file_limpet_v1_peer_proto_rawDescOnce sync.Once
@@ -1347,48 +1546,54 @@ func file_limpet_v1_peer_proto_rawDescGZIP() []byte {
 	return file_limpet_v1_peer_proto_rawDescData
 }
 
-var file_limpet_v1_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_limpet_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_limpet_v1_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_limpet_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_limpet_v1_peer_proto_goTypes = []any{
 	(PeerRefused_Reason)(0),       // 0: limpet.v1.PeerRefused.Reason
 	(MembershipRequest_Action)(0), // 1: limpet.v1.MembershipRequest.Action
-	(*GossipMeta)(nil),            // 2: limpet.v1.GossipMeta
-	(*PeerFrame)(nil),             // 3: limpet.v1.PeerFrame
-	(*PeerHello)(nil),             // 4: limpet.v1.PeerHello
-	(*PeerCommands)(nil),          // 5: limpet.v1.PeerCommands
-	(*PeerRefused)(nil),           // 6: limpet.v1.PeerRefused
-	(*PeerVouchers)(nil),          // 7: limpet.v1.PeerVouchers
-	(*Voucher)(nil),               // 8: limpet.v1.Voucher
-	(*ReadIndexRequest)(nil),      // 9: limpet.v1.ReadIndexRequest
-	(*ReadIndexAnswer)(nil),       // 10: limpet.v1.ReadIndexAnswer
-	(*NodeStatusRequest)(nil),     // 11: limpet.v1.NodeStatusRequest
-	(*NodeStatusAnswer)(nil),      // 12: limpet.v1.NodeStatusAnswer
-	(*BootstrapRequest)(nil),      // 13: limpet.v1.BootstrapRequest
-	(*BootstrapAnswer)(nil),       // 14: limpet.v1.BootstrapAnswer
-	(*MembershipRequest)(nil),     // 15: limpet.v1.MembershipRequest
-	(*MembershipAnswer)(nil),      // 16: limpet.v1.MembershipAnswer
+	(ProbeAnswer_Verdict)(0),      // 2: limpet.v1.ProbeAnswer.Verdict
+	(*GossipMeta)(nil),            // 3: limpet.v1.GossipMeta
+	(*PeerFrame)(nil),             // 4: limpet.v1.PeerFrame
+	(*PeerHello)(nil),             // 5: limpet.v1.PeerHello
+	(*PeerCommands)(nil),          // 6: limpet.v1.PeerCommands
+	(*PeerRefused)(nil),           // 7: limpet.v1.PeerRefused
+	(*PeerVouchers)(nil),          // 8: limpet.v1.PeerVouchers
+	(*Voucher)(nil),               // 9: limpet.v1.Voucher
+	(*ReadIndexRequest)(nil),      // 10: limpet.v1.ReadIndexRequest
+	(*ReadIndexAnswer)(nil),       // 11: limpet.v1.ReadIndexAnswer
+	(*NodeStatusRequest)(nil),     // 12: limpet.v1.NodeStatusRequest
+	(*NodeStatusAnswer)(nil),      // 13: limpet.v1.NodeStatusAnswer
+	(*BootstrapRequest)(nil),      // 14: limpet.v1.BootstrapRequest
+	(*BootstrapAnswer)(nil),       // 15: limpet.v1.BootstrapAnswer
+	(*MembershipRequest)(nil),     // 16: limpet.v1.MembershipRequest
+	(*MembershipAnswer)(nil),      // 17: limpet.v1.MembershipAnswer
+	(*ProbeRequest)(nil),          // 18: limpet.v1.ProbeRequest
+	(*ProbeAnswer)(nil),           // 19: limpet.v1.ProbeAnswer
 }
 var file_limpet_v1_peer_proto_depIdxs = []int32{
-	4,  // 0: limpet.v1.PeerFrame.hello:type_name -> limpet.v1.PeerHello
-	5,  // 1: limpet.v1.PeerFrame.commands:type_name -> limpet.v1.PeerCommands
-	7,  // 2: limpet.v1.PeerFrame.vouchers:type_name -> limpet.v1.PeerVouchers
-	6,  // 3: limpet.v1.PeerFrame.refused:type_name -> limpet.v1.PeerRefused
-	9,  // 4: limpet.v1.PeerFrame.read_index_request:type_name -> limpet.v1.ReadIndexRequest
-	10, // 5: limpet.v1.PeerFrame.read_index_answer:type_name -> limpet.v1.ReadIndexAnswer
-	11, // 6: limpet.v1.PeerFrame.node_status_request:type_name -> limpet.v1.NodeStatusRequest
-	12, // 7: limpet.v1.PeerFrame.node_status_answer:type_name -> limpet.v1.NodeStatusAnswer
-	13, // 8: limpet.v1.PeerFrame.bootstrap_request:type_name -> limpet.v1.BootstrapRequest
-	14, // 9: limpet.v1.PeerFrame.bootstrap_answer:type_name -> limpet.v1.BootstrapAnswer
-	15, // 10: limpet.v1.PeerFrame.membership_request:type_name -> limpet.v1.MembershipRequest
-	16, // 11: limpet.v1.PeerFrame.membership_answer:type_name -> limpet.v1.MembershipAnswer
-	0,  // 12: limpet.v1.PeerRefused.reason:type_name -> limpet.v1.PeerRefused.Reason
-	8,  // 13: limpet.v1.PeerVouchers.vouchers:type_name -> limpet.v1.Voucher
-	1,  // 14: limpet.v1.MembershipRequest.action:type_name -> limpet.v1.MembershipRequest.Action
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	5,  // 0: limpet.v1.PeerFrame.hello:type_name -> limpet.v1.PeerHello
+	6,  // 1: limpet.v1.PeerFrame.commands:type_name -> limpet.v1.PeerCommands
+	8,  // 2: limpet.v1.PeerFrame.vouchers:type_name -> limpet.v1.PeerVouchers
+	7,  // 3: limpet.v1.PeerFrame.refused:type_name -> limpet.v1.PeerRefused
+	10, // 4: limpet.v1.PeerFrame.read_index_request:type_name -> limpet.v1.ReadIndexRequest
+	11, // 5: limpet.v1.PeerFrame.read_index_answer:type_name -> limpet.v1.ReadIndexAnswer
+	12, // 6: limpet.v1.PeerFrame.node_status_request:type_name -> limpet.v1.NodeStatusRequest
+	13, // 7: limpet.v1.PeerFrame.node_status_answer:type_name -> limpet.v1.NodeStatusAnswer
+	14, // 8: limpet.v1.PeerFrame.bootstrap_request:type_name -> limpet.v1.BootstrapRequest
+	15, // 9: limpet.v1.PeerFrame.bootstrap_answer:type_name -> limpet.v1.BootstrapAnswer
+	16, // 10: limpet.v1.PeerFrame.membership_request:type_name -> limpet.v1.MembershipRequest
+	17, // 11: limpet.v1.PeerFrame.membership_answer:type_name -> limpet.v1.MembershipAnswer
+	18, // 12: limpet.v1.PeerFrame.probe_request:type_name -> limpet.v1.ProbeRequest
+	19, // 13: limpet.v1.PeerFrame.probe_answer:type_name -> limpet.v1.ProbeAnswer
+	0,  // 14: limpet.v1.PeerRefused.reason:type_name -> limpet.v1.PeerRefused.Reason
+	9,  // 15: limpet.v1.PeerVouchers.vouchers:type_name -> limpet.v1.Voucher
+	1,  // 16: limpet.v1.MembershipRequest.action:type_name -> limpet.v1.MembershipRequest.Action
+	2,  // 17: limpet.v1.ProbeAnswer.verdict:type_name -> limpet.v1.ProbeAnswer.Verdict
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_limpet_v1_peer_proto_init() }
@@ -1409,14 +1614,16 @@ func file_limpet_v1_peer_proto_init() {
 		(*PeerFrame_BootstrapAnswer)(nil),
 		(*PeerFrame_MembershipRequest)(nil),
 		(*PeerFrame_MembershipAnswer)(nil),
+		(*PeerFrame_ProbeRequest)(nil),
+		(*PeerFrame_ProbeAnswer)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_limpet_v1_peer_proto_rawDesc), len(file_limpet_v1_peer_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   15,
+			NumEnums:      3,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
