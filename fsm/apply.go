@@ -18,8 +18,9 @@ func (m *Machine) applyOne(c Command) Result {
 		return r
 	}
 	r, no := m.dispatch(c)
+	m.heedLosses()
 	r.RequestID, r.Seq, r.Refusal = id, s.seq, no
-	if id != "" && remembered(c) {
+	if id != "" && (c.GetRemember() || remembered(c)) {
 		m.remember(id, r)
 	}
 	return r
@@ -34,6 +35,8 @@ func (m *Machine) dispatch(c Command) (Result, *Refusal) {
 		return m.putSettings(k.PutSettings)
 	case *limpetv1.Command_PutWorkflow:
 		return m.putWorkflow(k.PutWorkflow)
+	case *limpetv1.Command_SetWorkflow:
+		return m.setWorkflowPolicy(k.SetWorkflow)
 	case *limpetv1.Command_RegisterWorker:
 		return m.registerWorker(k.RegisterWorker)
 	case *limpetv1.Command_AttachSession:
@@ -50,6 +53,8 @@ func (m *Machine) dispatch(c Command) (Result, *Refusal) {
 		return m.putWorkerLabels(k.PutWorkerLabels)
 	case *limpetv1.Command_SetWorkerMode:
 		return m.setWorkerMode(k.SetWorkerMode)
+	case *limpetv1.Command_ReportExit:
+		return m.reportExit(k.ReportExit)
 	case *limpetv1.Command_TriggerRuns:
 		return m.triggerRuns(k.TriggerRuns)
 	case *limpetv1.Command_CancelTasks:
@@ -78,6 +83,8 @@ func (m *Machine) dispatch(c Command) (Result, *Refusal) {
 		return m.reportFailed(k.ReportFailed)
 	case *limpetv1.Command_ReleasePin:
 		return m.releasePin(k.ReleasePin)
+	case *limpetv1.Command_MovePin:
+		return m.movePin(k.MovePin)
 	default:
 		// DecodeEntry has refused the entry already; a caller that builds
 		// entries by itself has a bug.
@@ -94,7 +101,8 @@ func remembered(c Command) bool {
 	case *limpetv1.Command_AttachSession, *limpetv1.Command_RemoveWorker, *limpetv1.Command_PutWorkerLabels,
 		*limpetv1.Command_SetWorkerMode, *limpetv1.Command_CancelTasks, *limpetv1.Command_ReleasePin,
 		*limpetv1.Command_PutSettings, *limpetv1.Command_PutWorkflow, *limpetv1.Command_ReplayTasks,
-		*limpetv1.Command_PushEvents, *limpetv1.Command_RefreshTimeout, *limpetv1.Command_PutLogs:
+		*limpetv1.Command_PushEvents, *limpetv1.Command_RefreshTimeout, *limpetv1.Command_PutLogs,
+		*limpetv1.Command_SetWorkflow, *limpetv1.Command_MovePin, *limpetv1.Command_ReportExit:
 		return true
 	}
 	return false

@@ -73,6 +73,8 @@ func (s *State) rejects(w *Worker, t *TaskRun, def *Task, r *Run) string {
 	switch {
 	case !w.HasAction(def.Action):
 		return "has not registered the action"
+	case w.Drained:
+		return "takes nothing: it has drained"
 	case w.Mode == ModePaused, w.Mode == ModeDraining && (!mine || p.Strategy != StrategyHard):
 		return "takes nothing new: it is " + w.Mode.String()
 	case !w.Fits(def.Slots):
@@ -105,10 +107,14 @@ func (m *Machine) pinAt(w *Worker, t *TaskRun, move bool) *Refusal {
 	}
 	p, ok := s.pins.Get(t.Run)
 	if !ok {
-		s.setPin(t.Run, &Pin{
+		n := &Pin{
 			Run: t.Run, Tenant: t.Tenant, Strategy: v.Sticky, Worker: w.ID, Cause: PinFirst,
 			Seq: s.seq, Since: s.stamp.Instant, Wall: s.stamp.Wall,
-		})
+		}
+		if r, _ := s.runs.Get(t.Run); r.Unpinned > 0 {
+			n.Cause, n.From, n.Moves = PinAgain, r.UnpinnedFrom, r.Unpinned
+		}
+		s.setPin(t.Run, n)
 		m.calm(t)
 		return nil
 	}
@@ -155,30 +161,4 @@ func (m *Machine) calm(t *TaskRun) {
 			s.setTask(&n)
 		}
 	}
-}
-
-func (m *Machine) releasePin(c *limpetv1.ReleasePin) (Result, *Refusal) {
-	s := m.st
-	r, ok := s.runs.Get(RunID(c.GetRunId()))
-	if !ok || string(r.Tenant) != c.GetTenantId() {
-		return Result{}, refuse(CodeNotFound, "run_id", c.GetRunId(), "no such run", "see `limpet run list`")
-	}
-	if _, ok := s.pins.Get(r.ID); !ok {
-		return Result{}, refuse(CodeConflict, "run_id", c.GetRunId(), "the run has no pin", "see `limpet pin list`")
-	}
-	if r.Status.Final() {
-		return Result{}, refuse(CodeConflict, "run_id", c.GetRunId(), "the run is over", "")
-	}
-	for _, id := range r.Tasks {
-		if t, ok := s.tasks.Get(id); ok && t.Status.Held() {
-			w, known := s.workers.Get(t.Worker)
-			if known && w.Lease.State != LeaseLost {
-				return Result{}, refuse(CodeConflict, "run_id", c.GetRunId(),
-					"a task of the run is on its worker", "wait for it, or cancel it, and release then")
-			}
-		}
-	}
-	s.setPin(r.ID, nil)
-	m.effect(RunChanged, string(r.ID))
-	return Result{IDs: []string{string(r.ID)}}, nil
 }

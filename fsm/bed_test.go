@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -30,11 +31,13 @@ type bed struct {
 	entries []*fsm.Entry
 	// unchecked leaves the invariants out, for benchmarks.
 	unchecked bool
+	// incarnation is that of the process that stands behind a worker's name.
+	incarnation map[string]string
 }
 
 func newBed(tb testing.TB) *bed {
 	tb.Helper()
-	b := &bed{t: tb, m: fsm.NewMachine(), names: map[string]string{}}
+	b := &bed{t: tb, m: fsm.NewMachine(), names: map[string]string{}, incarnation: map[string]string{}}
 	b.do(&limpetv1.Command{Kind: &limpetv1.Command_Bootstrap{Bootstrap: &limpetv1.Bootstrap{
 		TenantId: testTenant, TenantName: "default", ClusterId: "c1", KeyId: "k1", Key: []byte{1},
 	}}})
@@ -55,8 +58,8 @@ func (b *bed) id(name string) string {
 }
 
 func (b *bed) nameOf(id string) string {
-	for name, x := range b.names {
-		if x == id {
+	for _, name := range slices.Sorted(maps.Keys(b.names)) {
+		if b.names[name] == id {
 			return name
 		}
 	}
@@ -197,17 +200,29 @@ func conditions(tb testing.TB, name string, action limpetv1.ConditionAction, tex
 func (b *bed) register(name string, slots int32, labels []*limpetv1.Label, actions ...string) {
 	b.t.Helper()
 	slices.Sort(actions)
-	b.do(&limpetv1.Command{Kind: &limpetv1.Command_RegisterWorker{RegisterWorker: &limpetv1.RegisterWorker{
-		TenantId: testTenant, WorkerId: b.id(name), Name: name, Actions: actions, Labels: labels,
+	b.enroll(&limpetv1.RegisterWorker{
+		WorkerId: b.id(name), Name: name, Actions: actions, Labels: labels,
 		Slots: []*limpetv1.SlotRequest{{Type: "default", Units: slots}},
-	}}})
+	})
+}
+
+// enroll registers; the name stands for the id that it gets.
+func (b *bed) enroll(c *limpetv1.RegisterWorker) fsm.Result {
+	b.t.Helper()
+	c.TenantId = testTenant
+	res := b.do(&limpetv1.Command{Kind: &limpetv1.Command_RegisterWorker{RegisterWorker: c}})
+	if res.Refusal == nil {
+		b.names[c.GetName()] = res.IDs[0]
+		b.incarnation[c.GetName()] = c.GetIncarnation()
+	}
+	return res
 }
 
 func (b *bed) attach(name, node string) {
 	b.t.Helper()
 	b.minted++
 	b.do(&limpetv1.Command{Kind: &limpetv1.Command_AttachSession{AttachSession: &limpetv1.AttachSession{
-		WorkerId: b.id(name), Node: node, Session: fmt.Sprintf("s%d", b.minted),
+		WorkerId: b.id(name), Node: node, Session: fmt.Sprintf("s%d", b.minted), Incarnation: b.incarnation[name],
 	}}})
 }
 
@@ -240,6 +255,16 @@ func (b *bed) mode(name string, mode limpetv1.WorkerMode) {
 	b.do(&limpetv1.Command{Kind: &limpetv1.Command_SetWorkerMode{SetWorkerMode: &limpetv1.SetWorkerMode{
 		TenantId: testTenant, WorkerId: b.id(name), Mode: mode,
 	}}})
+}
+
+// drain lets the worker go; by is a duration, or empty for no deadline.
+func (b *bed) drain(name, by string) {
+	b.t.Helper()
+	c := &limpetv1.SetWorkerMode{TenantId: testTenant, WorkerId: b.id(name), Mode: limpetv1.WorkerMode_WORKER_MODE_DRAINING}
+	if by != "" {
+		c.Deadline = int64(dur(b.t, by))
+	}
+	b.do(&limpetv1.Command{Kind: &limpetv1.Command_SetWorkerMode{SetWorkerMode: c}})
 }
 
 func (b *bed) trigger(spec *limpetv1.RunSpec) fsm.Result {

@@ -87,8 +87,17 @@ func (c *checker) holder(t *TaskRun) {
 // workers checks the count of slots in use: I10.
 func (c *checker) workers() {
 	s := c.v.st
-	free := 0
+	free, timers, places := 0, 0, 0
 	s.workers.Scan(func(id WorkerID, w *Worker) bool {
+		if w.timer() != 0 {
+			timers++
+		}
+		if w.Identity != "" && !w.superseded() {
+			places++
+			if at, _ := s.places.Get(placeKey(w.Tenant, w.Identity)); at != id {
+				c.fail("I2: the identity %q of worker %s is that of worker %s", w.Identity, id, at)
+			}
+		}
 		used := make([]int32, len(w.Slots))
 		s.heldBy(id, func(t *TaskRun) bool {
 			if !t.counted() {
@@ -111,6 +120,9 @@ func (c *checker) workers() {
 		}
 		return true
 	})
+	if timers != s.timers.Len() || places != s.places.Len() {
+		c.fail("indexes: timers %d/%d, places %d/%d (true/indexed)", timers, s.timers.Len(), places, s.places.Len())
+	}
 	if free != s.free.Len() {
 		c.fail("indexes: free workers %d/%d (true/indexed)", free, s.free.Len())
 	}

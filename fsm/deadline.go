@@ -18,8 +18,9 @@ func (m *Machine) fireDeadlines() int {
 			continue
 		}
 		m.fire(t)
+		m.heedLosses()
 	}
-	return fired
+	return fired + m.fireTimers(MaxDeadlines-fired)
 }
 
 func (m *Machine) fire(t *TaskRun) {
@@ -75,6 +76,9 @@ func (m *Machine) scheduleTimeout(t *TaskRun) string {
 // NextDeadline gives the earliest deadline that is still to fire.
 func (v View) NextDeadline() (Instant, bool) {
 	k, ok := v.st.deadlines.Min()
+	if w, timed := v.st.timers.Min(); timed && (!ok || w.at < k.at) {
+		return w.at, true
+	}
 	return k.at, ok
 }
 

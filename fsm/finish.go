@@ -22,7 +22,7 @@ func (m *Machine) finish(t *TaskRun, status Status, output []byte, why string) {
 		m.st.setTask(&n)
 		m.taskChanged(&n)
 		if n.Worker != "" {
-			m.loseIfLeft(n.Worker)
+			m.departIfDone(n.Worker)
 		}
 		m.closeOne(n.Run)
 		for _, c := range m.children(&n) {
@@ -146,6 +146,9 @@ func (m *Machine) closeOne(id RunID) {
 	s.setRun(&n)
 	if n.Open == 0 {
 		m.effect(RunFinished, string(id))
+		if p, ok := s.pins.Get(id); ok {
+			m.departIfDone(p.Worker)
+		}
 	}
 }
 

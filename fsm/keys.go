@@ -103,7 +103,8 @@ func lessDeadline(a, b deadlineKey) bool {
 	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.task, b.task)) < 0
 }
 
-// ageKey: finished runs, and lost workers, by age.
+// ageKey: finished runs by age, lost workers by when they are forgotten, and
+// workers by when something happens to them by itself.
 type ageKey struct {
 	at Instant
 	id string

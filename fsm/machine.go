@@ -15,6 +15,9 @@ type Machine struct {
 	st      *State
 	effects []Effect
 	fenced  int
+	// lost are task runs that wait for a worker that is lost, seen since the
+	// latest call of heedLosses.
+	lost []TaskRunID
 }
 
 // NewMachine gives the machine of an empty log.

@@ -11,6 +11,11 @@ const (
 	PinFirst
 	// PinMoved: SOFT, and the worker before was lost or draining.
 	PinMoved
+	// PinAgain: the first assignment after the pin before was cleared, by an
+	// operator or because the run is to be pinned anew when its worker is lost.
+	PinAgain
+	// PinOperator: an operator moved the run there.
+	PinOperator
 )
 
 // String gives the cause in words.
@@ -22,6 +27,10 @@ func (p PinCause) String() string {
 		return "first assignment"
 	case PinMoved:
 		return "moved"
+	case PinAgain:
+		return "pinned anew"
+	case PinOperator:
+		return "moved by an operator"
 	}
 	return "none"
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -24,6 +25,9 @@ import (
 //	detach|attach|lose|pause|resume|drain|leave WORKER
 //	cancel RUN | replay RUN[.TASK] | release RUN | sleep 5s
 //	cancel-children on|off | push KEY [JSON] | refresh RUN.TASK 5s | release-slot RUN.TASK
+//	register NAME SLOTS ...   without attaching; identity=I incarnation=P generation=G
+//	exit WORKER | drain WORKER 10s | move RUN WORKER | on-lost WORKFLOW wait|fail|repin
+//	? worker W | ? drain W | ? audit
 //	? RUN.TASK | ? RUN | ? pin RUN | ? refusal | ? fenced | ? why RUN.TASK | ? error RUN.TASK
 
 var rewrite = flag.Bool("rewrite", false, "write the answers seen into the scenario files; commit only what you can explain")
@@ -102,7 +106,9 @@ func (p *player) play(verb string, args []string) {
 	case "workflow":
 		p.playWorkflow(args)
 	case "worker":
-		p.playWorker(args)
+		p.playWorker(args, true)
+	case "register":
+		p.playWorker(args, false)
 	case "trigger":
 		p.playTrigger(args)
 	case "start", "complete", "fail":
@@ -130,7 +136,24 @@ func (p *player) play(verb string, args []string) {
 	case "resume":
 		p.mode(args[0], limpetv1.WorkerMode_WORKER_MODE_ACTIVE)
 	case "drain":
-		p.mode(args[0], limpetv1.WorkerMode_WORKER_MODE_DRAINING)
+		by := ""
+		if len(args) > 1 {
+			by = args[1]
+		}
+		p.drain(args[0], by)
+	case "exit":
+		p.do(&limpetv1.Command{Kind: &limpetv1.Command_ReportExit{ReportExit: &limpetv1.ReportExit{
+			TenantId: testTenant, WorkerId: p.id(args[0]), Incarnation: p.incarnation[args[0]], Reason: "killed",
+		}}})
+	case "move":
+		p.do(&limpetv1.Command{Kind: &limpetv1.Command_MovePin{MovePin: &limpetv1.MovePin{
+			TenantId: testTenant, RunId: p.id(args[0]), WorkerId: p.id(args[1]), Reason: "maintenance", Actor: "ops",
+		}}})
+	case "on-lost":
+		o, _ := fsm.ParseOnLost(args[1])
+		p.do(&limpetv1.Command{Kind: &limpetv1.Command_SetWorkflow{SetWorkflow: &limpetv1.SetWorkflow{
+			TenantId: testTenant, Workflow: args[0], OnLost: limpetv1.OnLost(o), Actor: "ops",
+		}}})
 	case "leave":
 		p.do(&limpetv1.Command{Kind: &limpetv1.Command_RemoveWorker{RemoveWorker: &limpetv1.RemoveWorker{TenantId: testTenant, WorkerId: p.id(args[0])}}})
 	case "cancel":
@@ -188,18 +211,35 @@ func (p *player) playWorkflow(args []string) {
 	p.workflow(args[0], limpetv1.Strategy(limpetv1.Strategy_value["STRATEGY_"+args[1]]), tasks)
 }
 
-func (p *player) playWorker(args []string) {
+func (p *player) playWorker(args []string, attach bool) {
 	var actions []string
 	var labels []*limpetv1.Label
+	reg := &limpetv1.RegisterWorker{WorkerId: p.mint(), Name: args[0]}
 	for _, a := range args[2:] {
-		if k, v, ok := strings.Cut(a, "="); ok {
+		k, v, ok := strings.Cut(a, "=")
+		switch {
+		case k == "identity":
+			reg.Identity = v
+			continue
+		case k == "generation":
+			reg.Generation = v
+			continue
+		case k == "incarnation":
+			reg.Incarnation = v
+			continue
+		}
+		if ok {
 			labels = append(labels, &limpetv1.Label{Key: k, Text: v})
 			continue
 		}
 		actions = append(actions, p.flows[a]...)
 	}
-	p.register(args[0], int32(atoi(p.t, args[1])), labels, actions...)
-	p.attach(args[0], "node-1")
+	slices.Sort(actions)
+	reg.Labels, reg.Actions = labels, actions
+	reg.Slots = []*limpetv1.SlotRequest{{Type: "default", Units: int32(atoi(p.t, args[1]))}}
+	if p.enroll(reg).Refusal == nil && attach {
+		p.attach(args[0], "node-1")
+	}
 }
 
 func (p *player) playTrigger(args []string) {
@@ -214,6 +254,9 @@ func (p *player) playTrigger(args []string) {
 			spec.DesiredWorker = p.id(v)
 		case "key":
 			spec.ChildKey = v
+		case "on-lost":
+			o, _ := fsm.ParseOnLost(v)
+			spec.OnLost = limpetv1.OnLost(o)
 		case "priority":
 			spec.Priority = int32(atoi(p.t, v))
 		case "label":
@@ -247,6 +290,32 @@ func (p *player) ask(args []string) string {
 		return p.rename(code + ": " + text)
 	case "error":
 		return p.rename(p.task(args[1]).Error)
+	case "worker":
+		w := p.worker(args[1])
+		s := fmt.Sprintf("%s epoch=%d %s", w.Lease.State, w.Lease.Epoch, w.Mode)
+		if w.Drained {
+			s += " drained"
+		}
+		if w.QuietUntil != 0 {
+			s += " quiet"
+		}
+		return s
+	case "drain":
+		d := v.Drain(p.worker(args[1]), 10)
+		s := fmt.Sprintf("drained=%t deadline=%s eta=%s", d.Drained, d.Deadline, d.ETA)
+		for _, b := range d.Blockers {
+			s += " run:" + p.nameOf(string(b.Run.ID))
+			if b.Task != nil {
+				s += "." + v.Task(b.Task).Name
+			}
+		}
+		return s
+	case "audit":
+		var s []string
+		for _, a := range v.Audits(testTenant, 0) {
+			s = append(s, fmt.Sprintf("%s %s %s %s->%s %s", a.Actor, a.Action, a.Target, a.From, a.To, a.Reason))
+		}
+		return p.rename(strings.Join(s, "; "))
 	case "same":
 		return fmt.Sprint(p.names[args[1]] == p.names[args[2]])
 	}

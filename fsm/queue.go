@@ -132,6 +132,7 @@ func (m *Machine) enqueue(t *TaskRun) {
 	}
 	s.setTask(t)
 	m.taskChanged(t)
+	m.noteLoss(t)
 }
 
 // taskOf gives the definition of the task run's task.

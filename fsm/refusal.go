@@ -23,11 +23,16 @@ const (
 	CodeUnsupported
 	// CodeExhausted: a limit is reached; try again later.
 	CodeExhausted
+	// CodeBusy: another holds what is asked for; it may be free soon.
+	CodeBusy
+	// CodeFenced: the caller's process was replaced by a newer start of it, and
+	// must stop.
+	CodeFenced
 )
 
 // String returns the code's name.
 func (c Code) String() string {
-	names := [...]string{"NONE", "INVALID", "NOT_FOUND", "CONFLICT", "STALE", "UNSUPPORTED", "EXHAUSTED"}
+	names := [...]string{"NONE", "INVALID", "NOT_FOUND", "CONFLICT", "STALE", "UNSUPPORTED", "EXHAUSTED", "BUSY", "FENCED"}
 	if int(c) < len(names) {
 		return names[c]
 	}

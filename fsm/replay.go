@@ -131,7 +131,7 @@ func (m *Machine) rewind(t *TaskRun) {
 	s.forgetSpawned(t.ID)
 	s.setTask(n)
 	if t.Worker != "" {
-		m.loseIfLeft(t.Worker)
+		m.departIfDone(t.Worker)
 	}
 }
 

@@ -96,12 +96,13 @@ func (m *Machine) fail(t *TaskRun, why string, final bool) {
 	delay := def.backoff(n.Failures)
 	if delay <= 0 {
 		m.enqueue(&n)
-		return
+	} else {
+		n.Status, n.ExecuteBy = Backoff, 0
+		n.Deadline = s.stamp.Instant.Add(delay)
+		s.setTask(&n)
+		m.taskChanged(&n)
 	}
-	n.Status, n.ExecuteBy = Backoff, 0
-	n.Deadline = s.stamp.Instant.Add(delay)
-	s.setTask(&n)
-	m.taskChanged(&n)
+	m.departIfDone(t.Worker)
 }
 
 // requeue takes an attempt back for reasons that are not the task's own. It
@@ -116,6 +117,7 @@ func (m *Machine) requeue(t *TaskRun, why string) {
 	n.Attempt++
 	m.freeSlots(t)
 	m.enqueue(&n)
+	m.departIfDone(t.Worker)
 }
 
 // freeSlots gives back what the task run took from its worker.

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -98,6 +99,8 @@ func (s *State) load(kind byte, body []byte) error {
 		return put(s.logs, body, func(l *LogLine) string { return l.key() })
 	case kindChunk:
 		return put(s.chunks, body, func(c *Chunk) string { return c.key() })
+	case kindAudit:
+		return put(s.audits, body, func(a *Audit) Seq { return a.Seq })
 	case kindChild:
 		var c child
 		if err := decode(body, &c); err != nil {
@@ -121,7 +124,7 @@ func (s *State) loadHeader(body []byte) error {
 	return nil
 }
 
-func put[K ~string, T any, P objectPtr[T]](t table[K, P], body []byte, key func(*T) K) error {
+func put[K cmp.Ordered, T any, P objectPtr[T]](t table[K, P], body []byte, key func(*T) K) error {
 	var o T
 	if err := decode(body, P(&o)); err != nil {
 		return err
@@ -179,6 +182,7 @@ func (s *State) rebuild() {
 		w.profile = profileOf(w)
 		s.joinProfile(w)
 		s.indexWorker(w)
+		s.takePlace(w)
 		return true
 	})
 }

@@ -7,7 +7,18 @@ import "time"
 const (
 	minRetention    = time.Minute
 	workerRetention = time.Hour
+	// placeRetention is for workers with an identity: the place may be empty over
+	// a weekend.
+	placeRetention = 7 * 24 * time.Hour
 )
+
+// forgetAt is when a lost worker without live pins is forgotten.
+func (w *Worker) forgetAt() Instant {
+	if w.Identity != "" {
+		return w.Lease.Since.Add(placeRetention)
+	}
+	return w.Lease.Since.Add(workerRetention)
+}
 
 // purge forgets a bounded number of old things.
 func (m *Machine) purge() {
@@ -60,7 +71,7 @@ func (m *Machine) forgetWorkers() {
 	looked := 0
 	s.gone.Scan(func(k ageKey) bool {
 		looked++
-		if s.stamp.Instant.Sub(k.at) < workerRetention || looked > maxPurge {
+		if k.at > s.stamp.Instant || looked > maxPurge {
 			return false
 		}
 		id := WorkerID(k.id)

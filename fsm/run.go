@@ -68,6 +68,13 @@ type Run struct {
 	EventID  string
 	EventKey string
 
+	// OnLost is the trigger's word on a lost pin; 0 for the workflow's.
+	OnLost OnLost
+	// Unpinned counts how often the run's pin was cleared, and UnpinnedFrom is
+	// the worker that it named last.
+	Unpinned     int32
+	UnpinnedFrom WorkerID
+
 	Tasks []TaskRunID // by index of the version's task
 	Open  int32       // task runs that are not final
 
@@ -103,4 +110,7 @@ func (r *Run) fields(c *codec) {
 	num(c, 22, &r.FinishedWall)
 	str(c, 23, &r.EventID)
 	str(c, 24, &r.EventKey)
+	num(c, 25, &r.OnLost)
+	num(c, 26, &r.Unpinned)
+	str(c, 27, &r.UnpinnedFrom)
 }

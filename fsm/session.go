@@ -28,7 +28,7 @@ func (m *Machine) registerWorker(c *limpetv1.RegisterWorker) (Result, *Refusal) 
 	for i := range used {
 		used[i].Units = 0
 	}
-	s.setWorker(&Worker{
+	n := &Worker{
 		ID: id, Tenant: TenantID(c.GetTenantId()), Name: c.GetName(), Actions: c.GetActions(),
 		Slots: slots, Used: used, Labels: labelsFrom(c.GetLabels()),
 		Lease: Lease{
@@ -37,7 +37,15 @@ func (m *Machine) registerWorker(c *limpetv1.RegisterWorker) (Result, *Refusal) 
 		},
 		SDK: c.GetSdk(), SDKVersion: c.GetSdkVersion(), LanguageVersion: c.GetLanguageVersion(), OS: c.GetOs(),
 		RegisteredAt: s.stamp.Instant, RegisteredWall: s.stamp.Wall,
-	})
+		Identity: c.GetIdentity(), Incarnation: or(c.GetIncarnation(), string(id)), Generation: c.GetGeneration(), Member: c.GetMember(),
+	}
+	if n.Identity != "" {
+		if res, no, done := m.claim(n); done {
+			return res, no
+		}
+	}
+	s.setWorker(n)
+	s.takePlace(n)
 	m.effect(WorkerChanged, string(id))
 	return Result{IDs: []string{string(id)}}, nil
 }
@@ -47,6 +55,9 @@ func (m *Machine) attachSession(c *limpetv1.AttachSession) (Result, *Refusal) {
 	w, ok := s.workers.Get(WorkerID(c.GetWorkerId()))
 	if !ok {
 		return Result{}, noWorker("worker_id", c.GetWorkerId())
+	}
+	if no := w.stranger(c); no != nil {
+		return Result{}, no
 	}
 	n := *w
 	if n.Lease.Reason == leftReason {
@@ -115,6 +126,9 @@ func (m *Machine) lose(w *Worker, reason string) {
 	n := *w
 	n.Lease.State, n.Lease.Reason = LeaseLost, reason
 	n.Lease.Since, n.Lease.SinceWall = s.stamp.Instant, s.stamp.Wall
+	if n.Mode != ModeDraining {
+		n.flap(s.stamp.Instant)
+	}
 	s.setWorker(&n)
 	m.effect(WorkerChanged, string(n.ID))
 	var held []*TaskRun
@@ -125,6 +139,14 @@ func (m *Machine) lose(w *Worker, reason string) {
 	for _, t := range held {
 		t, _ = s.tasks.Get(t.ID) // one before it may have given it its slots back
 		m.requeue(t, "the lease of worker "+describe(&n)+" was lost: "+reason)
+	}
+	m.noteLosses(n.ID)
+}
+
+// noteLosses marks what waits for a worker that was lost.
+func (m *Machine) noteLosses(id WorkerID) {
+	for t := range (View{st: m.st}).Parked(id, true) {
+		m.noteLoss(t)
 	}
 }
 
@@ -144,24 +166,11 @@ func (m *Machine) removeWorker(c *limpetv1.RemoveWorker) (Result, *Refusal) {
 	n.Lease.Since, n.Lease.SinceWall = m.st.stamp.Instant, m.st.stamp.Wall
 	m.st.setWorker(&n)
 	m.effect(WorkerChanged, string(n.ID))
-	m.loseIfLeft(n.ID)
+	m.departIfDone(n.ID)
 	return Result{IDs: []string{string(n.ID)}}, nil
 }
 
 const leftReason = "the worker unsubscribed"
-
-// loseIfLeft ends the lease of a worker that said goodbye and holds nothing.
-func (m *Machine) loseIfLeft(id WorkerID) {
-	w, ok := m.st.workers.Get(id)
-	if !ok || w.Lease.State != LeaseSuspect || w.Lease.Reason != leftReason {
-		return
-	}
-	holds := false
-	m.st.heldBy(id, func(*TaskRun) bool { holds = true; return false })
-	if !holds {
-		m.lose(w, leftReason)
-	}
-}
 
 func (m *Machine) putWorkerLabels(c *limpetv1.PutWorkerLabels) (Result, *Refusal) {
 	w, no := m.workerOf(c.GetTenantId(), c.GetWorkerId())
@@ -179,18 +188,6 @@ func (m *Machine) putWorkerLabels(c *limpetv1.PutWorkerLabels) (Result, *Refusal
 	}
 	slices.SortFunc(n.Labels, func(a, b Label) int { return strings.Compare(a.Key, b.Key) })
 	n.profile = profileOf(&n)
-	m.st.setWorker(&n)
-	m.effect(WorkerChanged, string(n.ID))
-	return Result{IDs: []string{string(n.ID)}}, nil
-}
-
-func (m *Machine) setWorkerMode(c *limpetv1.SetWorkerMode) (Result, *Refusal) {
-	w, no := m.workerOf(c.GetTenantId(), c.GetWorkerId())
-	if no != nil {
-		return Result{}, no
-	}
-	n := *w
-	n.Mode = Mode(c.GetMode())
 	m.st.setWorker(&n)
 	m.effect(WorkerChanged, string(n.ID))
 	return Result{IDs: []string{string(n.ID)}}, nil

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ const (
 	kindCase
 	kindLogLine
 	kindChunk
+	kindAudit
 )
 
 // maxFrame bounds a record, so that a damaged length is an error and not an
@@ -90,6 +92,7 @@ func (s *State) records(visit func(kind byte, o object) error) error {
 		scan(s.tasks, kindTaskRun, visit), scan(s.pins, kindPin, visit), scan(s.requests, kindRequest, visit),
 		s.scanChildren(visit), scan(s.events, kindEvent, visit), scan(s.cases, kindCase, visit),
 		scan(s.logs, kindLogLine, visit), scan(s.chunks, kindChunk, visit),
+		scan(s.audits, kindAudit, visit),
 	)
 }
 
@@ -102,7 +105,7 @@ func (s *State) scanChildren(visit func(kind byte, o object) error) error {
 	return err
 }
 
-func scan[K ~string, V object](t table[K, V], kind byte, visit func(byte, object) error) error {
+func scan[K cmp.Ordered, V object](t table[K, V], kind byte, visit func(byte, object) error) error {
 	var err error
 	t.Scan(func(_ K, o V) bool {
 		err = visit(kind, o)

@@ -23,12 +23,15 @@ type State struct {
 	cases     table[string, *Case]
 	logs      table[string, *LogLine]
 	chunks    table[string, *Chunk]
+	audits    table[Seq, *Audit]
 
 	names     table[string, WorkflowID]
 	runOrder  table[Seq, RunID]
 	recent    table[Seq, string] // request ids by age
 	finished  index[ageKey]
 	gone      index[ageKey] // lost workers
+	timers    index[ageKey] // workers, by what happens to them next
+	places    table[string, WorkerID]
 	held      index[heldKey]
 	pinned    index[pinKey]
 	waiting   index[waitKey]
@@ -62,7 +65,8 @@ func newState() *State {
 		profiles: newTable[profileKey, *Profile](), actions: newIndex(lessAction), free: newIndex(lessFree),
 		events: newTable[string, *Event](), cases: newTable[string, *Case](), logs: newTable[string, *LogLine](),
 		chunks: newTable[string, *Chunk](), borrow: newIndex(lessBorrow), listening: newIndex(lessListen),
-		eventAge: newTable[Seq, string](), lines: newTable[RunID, int](),
+		eventAge: newTable[Seq, string](), lines: newTable[RunID, int](), audits: newTable[Seq, *Audit](),
+		timers: newIndex(lessAge), places: newTable[string, WorkerID](),
 	}
 }
 
@@ -78,6 +82,7 @@ func (s *State) clone() *State {
 	n.parkedAt, n.attention, n.deadlines = s.parkedAt.clone(), s.attention.clone(), s.deadlines.clone()
 	n.profiles, n.actions, n.free = s.profiles.clone(), s.actions.clone(), s.free.clone()
 	n.events, n.cases, n.logs, n.chunks = s.events.clone(), s.cases.clone(), s.logs.clone(), s.chunks.clone()
+	n.audits, n.timers, n.places = s.audits.clone(), s.timers.clone(), s.places.clone()
 	n.borrow, n.listening, n.eventAge, n.lines = s.borrow.clone(), s.listening.clone(), s.eventAge.clone(), s.lines.clone()
 	return &n
 }
@@ -112,6 +117,9 @@ func (s *State) deleteWorker(w *Worker) {
 	s.leaveProfile(w)
 	s.workers.Delete(w.ID)
 	s.attention.Delete(w.ID)
+	if id, _ := s.places.Get(placeKey(w.Tenant, w.Identity)); id == w.ID {
+		s.places.Delete(placeKey(w.Tenant, w.Identity))
+	}
 }
 
 func (s *State) indexWorker(w *Worker) {
@@ -119,7 +127,10 @@ func (s *State) indexWorker(w *Worker) {
 		s.free.Set(freeKey{w.profile, w.Load(), w.LastAssigned, w.ID})
 	}
 	if w.Lease.State == LeaseLost {
-		s.gone.Set(ageKey{w.Lease.Since, string(w.ID)})
+		s.gone.Set(ageKey{w.forgetAt(), string(w.ID)})
+	}
+	if at := w.timer(); at != 0 {
+		s.timers.Set(ageKey{at, string(w.ID)})
 	}
 	s.attend(w)
 }
@@ -127,7 +138,10 @@ func (s *State) indexWorker(w *Worker) {
 func (s *State) unindexWorker(w *Worker) {
 	s.free.Delete(freeKey{w.profile, w.Load(), w.LastAssigned, w.ID})
 	if w.Lease.State == LeaseLost {
-		s.gone.Delete(ageKey{w.Lease.Since, string(w.ID)})
+		s.gone.Delete(ageKey{w.forgetAt(), string(w.ID)})
+	}
+	if at := w.timer(); at != 0 {
+		s.timers.Delete(ageKey{at, string(w.ID)})
 	}
 }
 
@@ -143,7 +157,7 @@ func (s *State) attend(w *Worker) {
 	switch soft := n[parkSoft] + n[parkOverflow]; {
 	case n.total() == 0:
 	case w.Unavailable():
-		look = soft > 0 || (n[parkHard] > 0 && w.Lease.State == LeaseLive && w.Mode == ModeDraining && w.hasFree())
+		look = soft > 0 || (n[parkHard] > 0 && w.Lease.State == LeaseLive && w.Mode == ModeDraining && !w.Drained && w.hasFree())
 	case w.Lease.State == LeaseLive:
 		look = w.hasFree() || n[parkOverflow] > 0
 	}

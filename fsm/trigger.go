@@ -71,6 +71,9 @@ func (m *Machine) planRun(tenant TenantID, spec *limpetv1.RunSpec) (plan, *Refus
 	if pr := spec.GetPriority(); pr < 0 || pr > 3 {
 		return p, refuse(CodeInvalid, "priority", itoa(pr), "must be between 1 and 3", "")
 	}
+	if spec.GetOnLost() < 0 || OnLost(spec.GetOnLost()) > OnLostRepin {
+		return p, refuse(CodeInvalid, "on_lost", itoa(spec.GetOnLost()), "must be wait, fail or repin", "")
+	}
 	if spec.GetParentTaskRunId() != "" {
 		key := spec.GetChildKey()
 		if key == "" {
@@ -123,7 +126,7 @@ func (m *Machine) startRun(tenant TenantID, p *plan) {
 		ID: RunID(spec.GetRunId()), Tenant: tenant, Workflow: v.Workflow, Version: v.ID, Seq: s.nextRunSeq(),
 		Status: Queued, Priority: or(or(spec.GetPriority(), v.DefaultPriority), 1), Input: spec.GetInput(), Metadata: spec.GetMetadata(),
 		ParentRun: RunID(spec.GetParentRunId()), ParentTaskRun: TaskRunID(spec.GetParentTaskRunId()),
-		ChildKey: p.childKey, ChildIndex: spec.GetChildIndex(), Labels: wishesFrom(spec.GetLabels()), Prefer: p.prefer,
+		ChildKey: p.childKey, ChildIndex: spec.GetChildIndex(), Labels: wishesFrom(spec.GetLabels()), Prefer: p.prefer, OnLost: OnLost(spec.GetOnLost()),
 		Open: int32(len(v.Tasks)), CreatedAt: s.stamp.Instant, CreatedWall: s.stamp.Wall,
 	}
 	if p.event != nil {

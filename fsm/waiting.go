@@ -57,6 +57,10 @@ func (v View) pinReason(t *TaskRun, p *Pin) (code, text string) {
 	pinned := fmt.Sprintf("the run is pinned %s to worker %s", p.Strategy, describe(w))
 	since := round(v.Now().Sub(w.Lease.Since))
 	switch {
+	case w.Lease.State == LeaseLost && w.superseded():
+		return "PIN_STATE_GONE", fmt.Sprintf("%s, which is no more: %s; run `limpet pin release %s --reason ...` to go on without that state", pinned, w.Lease.Reason, p.Run)
+	case w.Lease.State == LeaseLost && w.Identity != "":
+		return "PIN_WORKER_LOST", fmt.Sprintf("%s, whose lease was lost %s ago (%s); start the worker with the identity %s again, or run `limpet pin release %s --reason ...`", pinned, since, w.Lease.Reason, itoq(w.Identity), p.Run)
 	case w.Lease.State == LeaseLost:
 		return "PIN_WORKER_LOST", fmt.Sprintf("%s, whose lease was lost %s ago (%s); start that worker again if it keeps its id, or run `limpet pin release %s --reason ...`", pinned, since, w.Lease.Reason, p.Run)
 	case w.Lease.State == LeaseSuspect:

@@ -25,6 +25,18 @@ func (m Mode) String() string {
 	return "active"
 }
 
+// verb is what an operator does to set the mode.
+func (m Mode) verb() string {
+	switch m {
+	case ModePaused:
+		return "pause"
+	case ModeDraining:
+		return "drain"
+	case ModeActive:
+	}
+	return "resume"
+}
+
 // Worker is a long-lived process that executes tasks.
 type Worker struct {
 	ID      WorkerID
@@ -48,6 +60,26 @@ type Worker struct {
 	// between equally loaded workers.
 	LastAssigned Seq
 
+	// Identity names the worker's place; empty for none. Who registers with it
+	// again, and with the same Generation, is this worker.
+	Identity string
+	// Incarnation is the start of the process that holds the id now.
+	Incarnation string
+	// Generation names the state at the place.
+	Generation string
+	// Member is the process's name in gossip; empty if it does not gossip.
+	Member string
+
+	// DrainBy is when a draining worker leaves, whatever it holds; 0 for never.
+	DrainBy Instant
+	// Drained: nothing was left, or DrainBy has passed.
+	Drained bool
+	// Flaps counts the leases lost of late, FlapAt is the last of them, and until
+	// QuietUntil the worker is the last choice (0: it is not).
+	Flaps      int32
+	FlapAt     Instant
+	QuietUntil Instant
+
 	profile profileKey // derived: what the scheduler groups workers by
 }
 
@@ -68,6 +100,15 @@ func (w *Worker) fields(c *codec) {
 	num(c, 14, &w.RegisteredAt)
 	num(c, 15, &w.RegisteredWall)
 	num(c, 16, &w.LastAssigned)
+	str(c, 17, &w.Identity)
+	str(c, 18, &w.Incarnation)
+	str(c, 19, &w.Generation)
+	str(c, 20, &w.Member)
+	num(c, 21, &w.DrainBy)
+	flag(c, 22, &w.Drained)
+	num(c, 23, &w.Flaps)
+	num(c, 24, &w.FlapAt)
+	num(c, 25, &w.QuietUntil)
 }
 
 // HasAction reports whether the worker registered the action.
@@ -151,8 +192,20 @@ func (w *Worker) take(request []Slots, sign int32) *Worker {
 	return &n
 }
 
-// Load is the share of the worker's units in use, in thousandths.
+// quietLoad is what being quiet adds to a worker's load: it comes after every
+// worker that is not, even a full one.
+const quietLoad = 2000
+
+// Load is the share of the worker's units in use, in thousandths; a worker that
+// is quiet counts as more than full.
 func (w *Worker) Load() int64 {
+	if w.QuietUntil != 0 {
+		return w.share() + quietLoad
+	}
+	return w.share()
+}
+
+func (w *Worker) share() int64 {
 	var used, total int64
 	for j := range w.Slots {
 		used += int64(w.Used[j].Units)

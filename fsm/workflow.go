@@ -38,6 +38,8 @@ type Workflow struct {
 	Latest      VersionID
 	Versions    int64
 	CreatedWall int64
+	// OnLost is an operator's word on its runs.
+	OnLost OnLost
 }
 
 func (w *Workflow) fields(c *codec) {
@@ -47,6 +49,7 @@ func (w *Workflow) fields(c *codec) {
 	str(c, 4, &w.Latest)
 	num(c, 5, &w.Versions)
 	num(c, 6, &w.CreatedWall)
+	num(c, 7, &w.OnLost)
 }
 
 // workflowKey is how a workflow is looked up by name.

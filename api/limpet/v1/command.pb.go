@@ -422,6 +422,9 @@ type Command struct {
 	// Made by the node that took the call; joins a result to its waiting caller
 	// and makes a retry after an unknown outcome apply once.
 	RequestId []byte `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The caller chose the request id and may repeat the call with it: the answer
+	// is remembered whatever the kind.
+	Remember bool `protobuf:"varint,2,opt,name=remember,proto3" json:"remember,omitempty"`
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Command_Bootstrap
@@ -492,6 +495,13 @@ func (x *Command) GetRequestId() []byte {
 		return x.RequestId
 	}
 	return nil
+}
+
+func (x *Command) GetRemember() bool {
+	if x != nil {
+		return x.Remember
+	}
+	return false
 }
 
 func (x *Command) GetKind() isCommand_Kind {
@@ -4368,10 +4378,11 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x18\n" +
 	"\ainstant\x18\x02 \x01(\x03R\ainstant\x12\x12\n" +
 	"\x04wall\x18\x03 \x01(\x03R\x04wall\x12.\n" +
-	"\bcommands\x18\x04 \x03(\v2\x12.limpet.v1.CommandR\bcommands\"\x91\x0e\n" +
+	"\bcommands\x18\x04 \x03(\v2\x12.limpet.v1.CommandR\bcommands\"\xad\x0e\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\fR\trequestId\x124\n" +
+	"request_id\x18\x01 \x01(\fR\trequestId\x12\x1a\n" +
+	"\bremember\x18\x02 \x01(\bR\bremember\x124\n" +
 	"\tbootstrap\x18d \x01(\v2\x14.limpet.v1.BootstrapH\x00R\tbootstrap\x12;\n" +
 	"\fput_settings\x18e \x01(\v2\x16.limpet.v1.PutSettingsH\x00R\vputSettings\x12<\n" +
 	"\fput_workflow\x18\xc8\x01 \x01(\v2\x16.limpet.v1.PutWorkflowH\x00R\vputWorkflow\x12<\n" +
