@@ -81,7 +81,7 @@ func (m *Machine) pushEvents(c *limpetv1.PushEvents) (Result, *Refusal) {
 		s.eventAge.Set(x.Seq, x.ID)
 		s.eventBytes += len(x.Payload) + len(x.Metadata)
 		m.offer(x)
-		m.startByEvent(x, e.GetPriority())
+		m.startByEvent(x, e.GetPriority(), e.GetOnLost())
 	}
 	for s.eventAge.Len() > maxEvents || s.eventBytes > maxEventBytes {
 		seq, id, _ := s.eventAge.Min()
@@ -132,7 +132,7 @@ func (m *Machine) offer(e *Event) {
 
 // startByEvent starts the workflows that the event triggers. A run's id follows
 // from the event's and the workflow's, so that every machine mints the same.
-func (m *Machine) startByEvent(e *Event, priority int32) {
+func (m *Machine) startByEvent(e *Event, priority int32, onLost limpetv1.OnLost) {
 	s := m.st
 	var found []*Version
 	s.workflows.Scan(func(_ WorkflowID, w *Workflow) bool {
@@ -148,7 +148,7 @@ func (m *Machine) startByEvent(e *Event, priority int32) {
 			continue
 		}
 		m.startRun(e.Tenant, &plan{version: v, event: e, spec: &limpetv1.RunSpec{
-			RunId: id, Workflow: v.Name, Input: e.Payload, Metadata: e.Metadata, Priority: priority,
+			RunId: id, Workflow: v.Name, Input: e.Payload, Metadata: e.Metadata, Priority: priority, OnLost: onLost,
 		}})
 	}
 }

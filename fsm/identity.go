@@ -37,7 +37,7 @@ func (m *Machine) claim(n *Worker) (res Result, no *Refusal, done bool) {
 		return Result{}, nil, false
 	}
 	same := w.Incarnation == n.Incarnation
-	if !same && (w.Lease.State == LeaseLive || w.Lease.State == LeaseSuspect && w.Lease.Session != "") {
+	if !same && !w.Vacant() {
 		return Result{}, refuse(CodeBusy, "labels."+limpetv1.LabelIdentity, n.Identity,
 			"is that of worker "+describe(w)+", whose lease is "+w.Lease.State.String()+" and whose process is another one",
 			"stop the other process, or wait until its lease is lost; each process needs an identity of its own"), true
@@ -92,14 +92,31 @@ func (m *Machine) supersede(w *Worker, generation string) {
 	m.noteLosses(n.ID)
 }
 
-// stranger says why a stream is not of the process that the worker is now.
-func (w *Worker) stranger(c *limpetv1.AttachSession) *Refusal {
-	switch inc := c.GetIncarnation(); {
+// Vacant reports whether another process may take the worker's identity: its
+// lease is lost, or it has registered and never opened a stream.
+func (w *Worker) Vacant() bool {
+	return w.Lease.State == LeaseLost || w.Lease.State == LeaseSuspect && w.Lease.Session == ""
+}
+
+// Replaced says why a call is not of the process that the worker is now; nil if
+// it may be. The incarnation is empty if the caller did not give one.
+func (w *Worker) Replaced(incarnation string) *Refusal {
+	switch {
 	case w.superseded():
 		return refuse(CodeFenced, "worker_id", string(w.ID), w.Lease.Reason, "stop this process")
-	case inc != "" && w.Incarnation != "" && inc != w.Incarnation:
+	case incarnation != "" && incarnation != w.Incarnation:
 		return refuse(CodeFenced, "worker_id", string(w.ID), "a newer start of the process has taken its place", "stop this process")
-	case inc == "" && w.Identity != "" && w.Lease.State == LeaseLive:
+	}
+	return nil
+}
+
+// Stranger says why a stream may not be opened for the worker now; nil if it
+// may. The incarnation is as in [Worker.Replaced].
+func (w *Worker) Stranger(incarnation string) *Refusal {
+	switch no := w.Replaced(incarnation); {
+	case no != nil:
+		return no
+	case incarnation == "" && w.Identity != "" && w.Lease.State == LeaseLive:
 		return refuse(CodeBusy, "worker_id", string(w.ID), "another stream of the worker is open, and the call does not say of which process it is",
 			"wait until the other stream has ended; `limpet agent` and the Go SDK say it")
 	}

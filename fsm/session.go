@@ -56,7 +56,7 @@ func (m *Machine) attachSession(c *limpetv1.AttachSession) (Result, *Refusal) {
 	if !ok {
 		return Result{}, noWorker("worker_id", c.GetWorkerId())
 	}
-	if no := w.stranger(c); no != nil {
+	if no := w.Stranger(c.GetIncarnation()); no != nil {
 		return Result{}, no
 	}
 	n := *w

@@ -88,7 +88,7 @@ func (i *interceptor) admit(ctx context.Context, method string) (context.Context
 	if err := claims.Require(role); err != nil {
 		return ctx, fmt.Errorf("%s: %w", method, err)
 	}
-	return auth.WithClaims(ctx, claims), nil
+	return auth.WithClaims(withRequest(ctx, method, claims), claims), nil
 }
 
 // noted counts refusals and gives methods that have no body their sentence.

@@ -27,7 +27,7 @@ const (
 
 	// The SDKs ping every 10 s also without calls, and would be sent away if
 	// that was not allowed.
-	minClientPing = 5 * time.Second
+	minClientPing = time.Second
 	// A peer that answers no ping for pingEvery + pingTimeout is gone.
 	pingEvery   = 10 * time.Second
 	pingTimeout = 10 * time.Second
@@ -51,10 +51,12 @@ type ServerConfig struct {
 	Drain func(reason string)
 }
 
-// MethodRole is the usual rule: the operators' services need an admin's token,
+// MethodRole is the usual rule: the operators' service needs an admin's token,
 // health checks and reflection need none, and all else needs any token.
 func MethodRole(method string) auth.Role {
 	switch {
+	case strings.HasPrefix(method, "/limpet.v1.Member/"):
+		return auth.RoleSDK
 	case strings.HasPrefix(method, "/limpet."):
 		return auth.RoleAdmin
 	case strings.HasPrefix(method, "/grpc."):

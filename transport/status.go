@@ -27,6 +27,10 @@ func refusalCode(c fsm.Code) codes.Code {
 		return codes.Unavailable
 	case fsm.CodeUnsupported:
 		return codes.Unimplemented
+	case fsm.CodeBusy:
+		return codes.Unavailable
+	case fsm.CodeFenced:
+		return codes.FailedPrecondition
 	case fsm.CodeExhausted:
 		return codes.ResourceExhausted
 	case fsm.CodeNone:
@@ -61,6 +65,9 @@ func Status(err error) error {
 // with Unavailable unless its caller can never be served.
 func StreamStatus(err error) error {
 	s := status.Convert(Status(err))
+	if refusal, ok := errors.AsType[*fsm.Refusal](err); ok && refusal.Code == fsm.CodeFenced {
+		return s.Err() // it must stop for good, and this code makes it do so
+	}
 	switch s.Code() {
 	case codes.InvalidArgument, codes.NotFound, codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented,
 		codes.Unavailable, codes.OK:

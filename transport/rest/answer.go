@@ -48,7 +48,7 @@ func statusOf(err error) int {
 			return http.StatusBadRequest
 		case fsm.CodeNotFound:
 			return http.StatusNotFound
-		case fsm.CodeConflict, fsm.CodeStale:
+		case fsm.CodeConflict, fsm.CodeStale, fsm.CodeBusy, fsm.CodeFenced:
 			return http.StatusConflict
 		case fsm.CodeUnsupported:
 			return http.StatusNotImplemented

@@ -11,6 +11,7 @@ import (
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
 )
 
 type triggerRequest struct {
@@ -38,6 +39,9 @@ func (s *server) trigger(r *http.Request, tenant fsm.TenantID) (any, error) {
 		spec.Input = []byte("{}")
 	}
 	if spec.Metadata, err = checkObject("additionalMetadata", in.Extra); err != nil {
+		return nil, err
+	}
+	if spec.OnLost, err = transport.OnLost("additionalMetadata", spec.GetMetadata()); err != nil {
 		return nil, err
 	}
 	if in.Priority != nil {

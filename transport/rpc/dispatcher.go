@@ -2,8 +2,6 @@ package rpc
 
 import (
 	"context"
-	"slices"
-	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -36,74 +34,6 @@ func (d *dispatcher) GetVersion(context.Context, *compat.GetVersionRequest) (*co
 	return &compat.GetVersionResponse{Version: wireVersion}, nil
 }
 
-// Register makes a worker known. The id in the answer is the worker's for the
-// life of its process.
-func (d *dispatcher) Register(ctx context.Context, r *compat.WorkerRegisterRequest) (*compat.WorkerRegisterResponse, error) {
-	t, err := tenant(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cmd, err := registration(t, r)
-	if err != nil {
-		return nil, err
-	}
-	if cmd.WorkerId, err = newID(); err != nil {
-		return nil, err
-	}
-	res, err := d.propose(ctx, "register worker "+r.GetWorkerName(), &limpetv1.Command{
-		Kind: &limpetv1.Command_RegisterWorker{RegisterWorker: cmd},
-	})
-	if err != nil {
-		return nil, err
-	}
-	id := cmd.GetWorkerId()
-	if len(res.IDs) > 0 {
-		id = res.IDs[0] // a worker with an identity gets its old id back
-	}
-	return &compat.WorkerRegisterResponse{TenantId: string(t), WorkerId: id, WorkerName: r.GetWorkerName()}, nil
-}
-
-func registration(t fsm.TenantID, r *compat.WorkerRegisterRequest) (*limpetv1.RegisterWorker, error) {
-	if r.GetWebhookId() != "" {
-		return nil, invalid("webhook_id", r.GetWebhookId(), "webhook workers are not supported: they hold no stream, so nothing can be pinned to them",
-			"start a long-lived worker process")
-	}
-	err := checkName("worker_name", r.GetWorkerName())
-	if err != nil {
-		return nil, err
-	}
-	info := r.GetRuntimeInfo()
-	cmd := &limpetv1.RegisterWorker{
-		TenantId: string(t), Name: r.GetWorkerName(),
-		Sdk: info.GetLanguage().String(), SdkVersion: info.GetSdkVersion(),
-		LanguageVersion: info.GetLanguageVersion(), Os: info.GetOs(),
-	}
-	for _, a := range r.GetActions() {
-		if err := checkName("actions", a); err != nil {
-			return nil, err
-		}
-		cmd.Actions = append(cmd.Actions, strings.ToLower(a))
-	}
-	slices.Sort(cmd.Actions)
-	cmd.Actions = slices.Compact(cmd.Actions)
-	if cmd.Labels, err = workerLabels("labels", r.GetLabels()); err != nil {
-		return nil, err
-	}
-	switch {
-	case r.Slots != nil && len(r.GetSlotConfig()) > 0:
-		return nil, invalid("slots", itoa(r.GetSlots()), "either slot_config or slots (deprecated) must be provided, not both", "")
-	case r.Slots != nil && r.GetSlots() < 1:
-		return nil, invalid("slots", itoa(r.GetSlots()), "must be at least 1", "")
-	case r.Slots != nil:
-		cmd.Slots = []*limpetv1.SlotRequest{{Type: slotDefault, Units: r.GetSlots()}}
-	case len(r.GetSlotConfig()) > 0:
-		cmd.Slots, err = slotRequests("slot_config", r.GetSlotConfig())
-	default:
-		cmd.Slots = []*limpetv1.SlotRequest{{Type: slotDefault, Units: defaultSlots}}
-	}
-	return cmd, err
-}
-
 // ListenV2 streams a worker's assignments.
 func (d *dispatcher) ListenV2(r *compat.WorkerListenRequest, stream grpc.ServerStreamingServer[compat.AssignedAction]) error {
 	return d.listen(r, stream, false)
@@ -128,9 +58,10 @@ func (d *dispatcher) listen(r *compat.WorkerListenRequest, stream grpc.ServerStr
 		return err
 	}
 	return d.cfg.Hub.Serve(stream.Context(), session.Stream{
-		Worker:  w.ID,
-		Send:    stream.Send,
-		Vouches: vouches,
+		Worker:      w.ID,
+		Incarnation: transport.Header(stream.Context(), limpetv1.HeaderIncarnation),
+		Send:        stream.Send,
+		Vouches:     vouches,
 		Opened: func() {
 			// The headers tell the caller that the stream is open. That they
 			// cannot be sent shows in the stream's context.
@@ -145,9 +76,12 @@ func (d *dispatcher) Heartbeat(ctx context.Context, r *compat.HeartbeatRequest) 
 	if err != nil {
 		return nil, err
 	}
-	_, err = d.worker(ctx, fsm.WorkerID(id))
+	w, err := d.worker(ctx, fsm.WorkerID(id))
 	switch {
 	case err == nil:
+		if no := w.Replaced(transport.Header(ctx, limpetv1.HeaderIncarnation)); no != nil {
+			return nil, no
+		}
 		d.cfg.Backend.Vouch(fsm.WorkerID(id))
 	case status.Code(transport.Status(err)) == codes.Unavailable:
 		// This node cannot tell whether the worker exists: no reason to send it

@@ -114,6 +114,9 @@ func (e *events) event(at string, r *compat.PushEventRequest) (*limpetv1.Event, 
 	if x.Metadata, err = checkObject(at+"additional_metadata", []byte(r.GetAdditionalMetadata())); err != nil {
 		return nil, err
 	}
+	if x.OnLost, err = transport.OnLost(at+"additional_metadata", x.GetMetadata()); err != nil {
+		return nil, err
+	}
 	if x.Priority, err = checkPriority(at+"priority", r.Priority); err != nil {
 		return nil, err
 	}

@@ -93,11 +93,13 @@ func results(e *compat.WorkflowRunEvent) map[string]string {
 }
 
 // wantStatus checks the code and a part of the message.
-func wantStatus(tb testing.TB, err error, code codes.Code, part string) {
+func wantStatus(tb testing.TB, err error, code codes.Code, parts ...string) {
 	tb.Helper()
 	s := status.Convert(err)
-	if s.Code() != code || !strings.Contains(s.Message(), part) {
-		tb.Errorf("gives %s %q, want %s and %q", s.Code(), s.Message(), code, part)
+	for _, part := range parts {
+		if s.Code() != code || !strings.Contains(s.Message(), part) {
+			tb.Errorf("gives %s %q, want %s and %q", s.Code(), s.Message(), code, part)
+		}
 	}
 }
 

@@ -107,7 +107,7 @@ func (d *dispatcher) take(ctx context.Context, t fsm.TenantID, rep report) error
 		return nil
 	case fsm.CodeNotFound:
 		return invalid("task_run_external_id", string(rep.taskRun), "invalid task external run id: no such task run", "it may be too old to be kept")
-	case fsm.CodeNone, fsm.CodeInvalid, fsm.CodeConflict, fsm.CodeUnsupported, fsm.CodeExhausted:
+	case fsm.CodeNone, fsm.CodeInvalid, fsm.CodeConflict, fsm.CodeUnsupported, fsm.CodeExhausted, fsm.CodeBusy, fsm.CodeFenced:
 	}
 	return err
 }

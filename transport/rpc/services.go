@@ -17,6 +17,7 @@ import (
 
 	"github.com/limpet-dev/limpet/api/compat"
 	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
 	"github.com/limpet-dev/limpet/transport"
 	"github.com/limpet-dev/limpet/transport/auth"
@@ -30,6 +31,9 @@ const (
 	// DefaultReadHold is how long a read may wait to be sure that it is current.
 	// A heartbeat is given up by its SDK after 5 s.
 	DefaultReadHold = 3 * time.Second
+	// DefaultRegisterHold is longer than a silent process keeps its lease. SDKs
+	// give up after 30 s.
+	DefaultRegisterHold = 25 * time.Second
 )
 
 // Config is what the services are made of.
@@ -44,6 +48,11 @@ type Config struct {
 	// Hold is how long a call is held while there is no leader, and ReadHold how
 	// long a read; 0 for [DefaultHold] and [DefaultReadHold].
 	Hold, ReadHold time.Duration
+	// RegisterHold is how long a registration waits for the identity that it asks
+	// for; 0 for [DefaultRegisterHold].
+	RegisterHold time.Duration
+	// Membership says how to become a gossip member; nil for not at all.
+	Membership func() Membership
 }
 
 // Services implements the SDKs' services.
@@ -62,10 +71,13 @@ func New(cfg Config) *Services {
 	if cfg.ReadHold == 0 {
 		cfg.ReadHold = DefaultReadHold
 	}
+	if cfg.RegisterHold == 0 {
+		cfg.RegisterHold = DefaultRegisterHold
+	}
 	return &Services{cfg: cfg}
 }
 
-// Register adds all five services to a server. Methods without a body here are
+// Register adds the SDKs' five services and ours for members to a server. Methods without a body here are
 // answered with Unimplemented and their name.
 func (s *Services) Register(r grpc.ServiceRegistrar) {
 	compat.RegisterDispatcherServer(r, &dispatcher{Services: s})
@@ -73,6 +85,7 @@ func (s *Services) Register(r grpc.ServiceRegistrar) {
 	compat.RegisterEventsServiceServer(r, &events{Services: s})
 	compatv1.RegisterAdminServiceServer(r, &admin{Services: s})
 	compatv1.RegisterV1DispatcherServer(r, &durable{})
+	limpetv1.RegisterMemberServer(r, &members{Services: s})
 }
 
 // durable is not served; that it is registered gives its methods a clear answer.
@@ -94,6 +107,9 @@ func tenant(ctx context.Context) (fsm.TenantID, error) {
 func (s *Services) propose(ctx context.Context, what string, cmd fsm.Command) (fsm.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Hold)
 	defer cancel()
+	if !fencedByAttempt(cmd) {
+		transport.Identify(ctx, cmd)
+	}
 	res, err := s.cfg.Backend.Propose(ctx, cmd)
 	if err != nil {
 		return res, transport.Unavailable("%s: the cluster did not confirm it in time, it may still happen: %v", what, err)
@@ -102,6 +118,16 @@ func (s *Services) propose(ctx context.Context, what string, cmd fsm.Command) (f
 		return res, res.Refusal
 	}
 	return res, nil
+}
+
+// fencedByAttempt reports whether a command can be repeated without a request id:
+// to remember the ids of all reports would cost more than the reports.
+func fencedByAttempt(cmd fsm.Command) bool {
+	switch cmd.GetKind().(type) {
+	case *limpetv1.Command_ReportStarted, *limpetv1.Command_ReportCompleted, *limpetv1.Command_ReportFailed:
+		return true
+	}
+	return false
 }
 
 // current waits until reads of the view are linearizable.

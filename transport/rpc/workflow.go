@@ -115,6 +115,9 @@ func (s *Services) triggerRuns(ctx context.Context, specs []*limpetv1.RunSpec) (
 	for _, spec := range specs {
 		if spec.GetParentTaskRunId() != "" {
 			s.inherit(ctx, t, spec)
+			if spec.OnLost, err = transport.OnLost("additional_metadata", spec.GetMetadata()); err != nil {
+				return nil, err
+			}
 		}
 	}
 	res, err := s.propose(ctx, "start workflow "+specs[0].GetWorkflow(), &limpetv1.Command{Kind: &limpetv1.Command_TriggerRuns{
@@ -179,6 +182,9 @@ func payloads(at string, spec *limpetv1.RunSpec, input, metadata []byte, limit i
 	if spec.Input, err = checkJSON(at+"input", input); err != nil {
 		return err
 	}
-	spec.Metadata, err = checkObject(at+"additional_metadata", metadata)
+	if spec.Metadata, err = checkObject(at+"additional_metadata", metadata); err != nil {
+		return err
+	}
+	spec.OnLost, err = transport.OnLost(at+"additional_metadata", spec.GetMetadata())
 	return err
 }

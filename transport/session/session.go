@@ -28,6 +28,8 @@ const (
 // Stream is one call of a worker for its assignments.
 type Stream struct {
 	Worker fsm.WorkerID
+	// Incarnation is the start of the worker's process; empty if it did not say.
+	Incarnation string
 	// Send sends one order to the worker; it may block on a slow one.
 	Send func(*compat.AssignedAction) error
 	// Opened is called once the cluster knows of the session; may be nil.
@@ -62,6 +64,12 @@ type sent struct {
 // Serve serves a worker's stream until it ends; the error says why and is never
 // nil. Errors are status errors, refusals or the context's.
 func (h *Hub) Serve(ctx context.Context, st Stream) error {
+	// Who is not the worker must not end the stream of who is.
+	if w, ok := h.cfg.Backend.View().Worker(st.Worker); ok {
+		if no := w.Stranger(st.Incarnation); no != nil {
+			return no
+		}
+	}
 	s, gate, err := h.open(st)
 	if err != nil {
 		return err
@@ -123,7 +131,7 @@ func (s *session) attach(ctx context.Context) error {
 	defer cancel()
 	res, err := s.hub.cfg.Backend.Propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_AttachSession{
 		AttachSession: &limpetv1.AttachSession{
-			WorkerId: string(s.stream.Worker), Node: string(s.hub.cfg.Backend.Name()), Session: string(s.id),
+			WorkerId: string(s.stream.Worker), Node: string(s.hub.cfg.Backend.Name()), Session: string(s.id), Incarnation: s.stream.Incarnation,
 		},
 	}})
 	if err != nil {
@@ -307,15 +315,21 @@ func (was sent) ended(now fsm.Instant, t *fsm.TaskRun) bool {
 func (s *session) goodbye(ctx context.Context, gate *Gate) error {
 	timer := time.NewTimer(goodbyeFor)
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-gate.Done():
-		return gate.Err()
-	case <-s.superseded:
-		return supersededErr(s.stream.Worker)
-	case <-timer.C:
-		return transport.Unavailable("worker %q has left: listen again to come back, or start it again", s.stream.Worker)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-gate.Done():
+			return gate.Err()
+		case <-s.superseded:
+			return supersededErr(s.stream.Worker)
+		case <-s.wake:
+			if w, ok := s.hub.cfg.Backend.View().Worker(s.stream.Worker); ok && w.Mode != fsm.ModeDraining {
+				return transport.Unavailable("worker %q takes work again: listen again", s.stream.Worker)
+			}
+		case <-timer.C:
+			return transport.Unavailable("worker %q has left: listen again to come back, or start it again", s.stream.Worker)
+		}
 	}
 }
 

@@ -35,6 +35,9 @@ type Config struct {
 	MaxMessage int
 	// Hold is how long calls wait for a leader; 0 for the default.
 	Hold time.Duration
+	// RegisterHold is how long a registration waits for its identity; 0 for the
+	// default.
+	RegisterHold time.Duration
 	// RedeliverAfter is how long a new session waits with what an earlier one may
 	// have delivered; 0 for not at all.
 	RedeliverAfter time.Duration
@@ -180,7 +183,9 @@ func (c *Cluster) propose(ctx context.Context, cmd fsm.Command) (fsm.Result, err
 	}
 	c.mu.Lock()
 	c.requests++
-	cmd.RequestId = binary.BigEndian.AppendUint64(make([]byte, 8), c.requests)
+	if len(cmd.GetRequestId()) == 0 {
+		cmd.RequestId = binary.BigEndian.AppendUint64(make([]byte, 8), c.requests)
+	}
 	out := c.applyLocked(cmd)
 	effects := append(out.Effects, c.decideLocked()...)
 	c.mu.Unlock()

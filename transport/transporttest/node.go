@@ -56,7 +56,7 @@ func newNode(tb testing.TB, c *Cluster, name string) *Node {
 	})
 	rpc.New(rpc.Config{
 		Backend: n, Hub: n.Hub, Counters: n.Counters, Logger: logger, MaxMessage: c.cfg.MaxMessage,
-		Hold: c.cfg.Hold, ReadHold: c.cfg.Hold,
+		Hold: c.cfg.Hold, ReadHold: c.cfg.Hold, RegisterHold: c.cfg.RegisterHold,
 	}).Register(n.server)
 	const buffer = 1 << 20
 	n.listener = bufconn.Listen(buffer)

@@ -3328,7 +3328,9 @@ type Event struct {
 	Scope    string `protobuf:"bytes,5,opt,name=scope,proto3" json:"scope,omitempty"`
 	Priority int32  `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"`
 	// The sender's clock in Unix nanoseconds.
-	Wall          int64 `protobuf:"varint,7,opt,name=wall,proto3" json:"wall,omitempty"`
+	Wall int64 `protobuf:"varint,7,opt,name=wall,proto3" json:"wall,omitempty"`
+	// For the runs that it starts.
+	OnLost        OnLost `protobuf:"varint,8,opt,name=on_lost,json=onLost,proto3,enum=limpet.v1.OnLost" json:"on_lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3410,6 +3412,13 @@ func (x *Event) GetWall() int64 {
 		return x.Wall
 	}
 	return 0
+}
+
+func (x *Event) GetOnLost() OnLost {
+	if x != nil {
+		return x.OnLost
+	}
+	return OnLost_ON_LOST_UNSET
 }
 
 // PushEvents records events, offers them to the task runs that wait for one,
@@ -4638,7 +4647,7 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"<\n" +
 	"\vReplayTasks\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x10\n" +
-	"\x03ids\x18\x02 \x03(\tR\x03ids\"\xa5\x01\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\"\xd1\x01\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
@@ -4646,7 +4655,8 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\bmetadata\x18\x04 \x01(\fR\bmetadata\x12\x14\n" +
 	"\x05scope\x18\x05 \x01(\tR\x05scope\x12\x1a\n" +
 	"\bpriority\x18\x06 \x01(\x05R\bpriority\x12\x12\n" +
-	"\x04wall\x18\a \x01(\x03R\x04wall\"S\n" +
+	"\x04wall\x18\a \x01(\x03R\x04wall\x12*\n" +
+	"\aon_lost\x18\b \x01(\x0e2\x11.limpet.v1.OnLostR\x06onLost\"S\n" +
 	"\n" +
 	"PushEvents\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12(\n" +
@@ -4872,14 +4882,15 @@ var file_limpet_v1_command_proto_depIdxs = []int32{
 	34, // 52: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
 	18, // 53: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
 	3,  // 54: limpet.v1.RunSpec.on_lost:type_name -> limpet.v1.OnLost
-	37, // 55: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
-	46, // 56: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
-	48, // 57: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
-	58, // [58:58] is the sub-list for method output_type
-	58, // [58:58] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	3,  // 55: limpet.v1.Event.on_lost:type_name -> limpet.v1.OnLost
+	37, // 56: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
+	46, // 57: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
+	48, // 58: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
+	59, // [59:59] is the sub-list for method output_type
+	59, // [59:59] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_limpet_v1_command_proto_init() }
