@@ -27,6 +27,8 @@ type naive struct {
 	failures map[fsm.TaskRunID]int32
 	gone     map[fsm.WorkerID]bool // lost or draining at the last look
 	released map[fsm.RunID]bool
+	repin    map[fsm.RunID]bool // on_lost is repin: a lost worker loses the pin
+	places   naivePlaces
 }
 
 type naiveFlow struct {
@@ -41,6 +43,7 @@ func TestTheMachineAgreesWithANaiveModel(t *testing.T) {
 		n := &naive{
 			bed: newBed(t), t: rt, tasks: map[fsm.TaskRunID]fsm.TaskRun{}, pins: map[fsm.RunID]fsm.Pin{},
 			failures: map[fsm.TaskRunID]int32{}, gone: map[fsm.WorkerID]bool{}, released: map[fsm.RunID]bool{},
+			repin: map[fsm.RunID]bool{}, places: naivePlaces{start: map[string]int{}, generation: map[string]int{}},
 		}
 		n.found()
 		for range rapid.IntRange(5, 60).Draw(rt, "steps") {
@@ -79,7 +82,8 @@ func (n *naive) found() {
 	for i := range 3 {
 		w := fmt.Sprintf("worker%d", i)
 		n.workers = append(n.workers, w)
-		n.register(w, int32(rapid.IntRange(1, 4).Draw(n.t, "slots")), nil, slices.Clone(actions)...)
+		n.places.slots, n.places.actions = int32(rapid.IntRange(1, 4).Draw(n.t, "slots")), actions
+		n.start(w)
 		n.attach(w, "node-1")
 	}
 	n.look("start", nil)
@@ -90,6 +94,7 @@ func (n *naive) step() {
 	w := rapid.SampledFrom(n.workers).Draw(n.t, "worker")
 	switch verb := rapid.SampledFrom([]string{
 		"trigger", "trigger", "trigger", "report", "report", "report", "report", "detach", "lose", "attach", "pause", "drain", "resume", "cancel", "release", "sleep",
+		"restart", "wipe", "claim", "exit", "drain by", "move",
 	}).Draw(n.t, "verb"); verb {
 	case "trigger":
 		n.triggerOne(w)
@@ -105,6 +110,12 @@ func (n *naive) step() {
 		n.attach(w, "node-2")
 	case "pause", "drain", "resume":
 		n.mode(w, map[string]limpetv1.WorkerMode{"pause": 1, "drain": 2, "resume": 0}[verb])
+	case "restart", "wipe", "claim", "exit":
+		n.place(verb, w)
+	case "drain by":
+		n.drain(w, fmt.Sprintf("%ds", rapid.IntRange(1, 5).Draw(n.t, "deadline")))
+	case "move":
+		n.moveOne(w)
 	case "cancel", "release":
 		if len(n.runs) == 0 {
 			return
@@ -126,6 +137,13 @@ func (n *naive) triggerOne(worker string) {
 	spec := &limpetv1.RunSpec{RunId: n.mint(), Workflow: f.name, Input: []byte(`{}`)}
 	if f.sticky != fsm.StrategyNone && rapid.Bool().Draw(n.t, "desired") {
 		spec.DesiredWorker = n.id(worker)
+	}
+	spec.OnLost = limpetv1.OnLost(rapid.IntRange(0, 3).Draw(n.t, "on_lost"))
+	if spec.GetOnLost() == limpetv1.OnLost_ON_LOST_REPIN {
+		n.repin[fsm.RunID(spec.GetRunId())] = true
+	}
+	if w, ok := n.m.Peek().Worker(fsm.WorkerID(spec.GetDesiredWorker())); ok && w.Lease.State == fsm.LeaseLost && n.repin[fsm.RunID(spec.GetRunId())] {
+		n.released[fsm.RunID(spec.GetRunId())] = true
 	}
 	first := n.trigger(spec)
 	if first.Refusal != nil {
@@ -281,6 +299,9 @@ func (n *naive) verdict(r *fsm.Run, all []fsm.TaskRun) {
 func (n *naive) pin(v fsm.View, r *fsm.Run, all []fsm.TaskRun) {
 	p, ok := v.Pin(r.ID)
 	old, had := n.pins[r.ID]
+	if old, known := n.pins[r.ID]; known && n.repin[r.ID] && n.lostNow(v, old.Worker) {
+		n.released[r.ID] = true
+	}
 	released := n.released[r.ID]
 	if released {
 		delete(n.released, r.ID)
@@ -318,6 +339,7 @@ func (n *naive) finish() {
 		n.mode(w, limpetv1.WorkerMode_WORKER_MODE_ACTIVE)
 		n.attach(w, "node-1")
 	}
+	n.unpinStateless()
 	n.sleep(time.Second)
 	n.look("heal", nil)
 	const bound = 2000
