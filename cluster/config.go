@@ -47,6 +47,8 @@ type Config struct {
 	// ClusterKey is the shared secret of the nodes: 16, 24 or 32 bytes. It
 	// encrypts gossip and guards the peer port. Empty is allowed with Dev only.
 	ClusterKey []byte
+	// OldKeys are accepted beside ClusterKey, while keys are changed.
+	OldKeys [][]byte
 	// Dev allows what a real cluster must not do: no key, no data directory.
 	Dev bool
 	// Version is this build's version, published to the other nodes.
@@ -206,13 +208,13 @@ func (c *Config) validateFormation() error {
 	case c.BootstrapExpect != 1 && len(c.Join) == 0 && !c.Dev:
 		return invalid("Join", "", "must name at least one other node unless BootstrapExpect is 1")
 	}
-	switch len(c.ClusterKey) {
-	case 16, 24, 32:
-		return nil
-	case 0:
-		if c.Dev {
-			return nil
+	for i, k := range c.OldKeys {
+		if !validKey(k) {
+			return invalid(fmt.Sprintf("OldKeys[%d]", i), fmt.Sprintf("%d bytes", len(k)), "must be 16, 24 or 32 bytes")
 		}
+	}
+	if validKey(c.ClusterKey) || len(c.ClusterKey) == 0 && c.Dev && len(c.OldKeys) == 0 {
+		return nil
 	}
 	return invalid("ClusterKey", fmt.Sprintf("%d bytes", len(c.ClusterKey)), "must be 16, 24 or 32 bytes, the same on all nodes")
 }

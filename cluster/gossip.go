@@ -39,7 +39,7 @@ type gossip struct {
 }
 
 // openGossip starts gossiping; it joins nobody yet.
-func openGossip(ctx context.Context, cfg *Config, meta *limpetv1.GossipMeta, log hclog.Logger) (*gossip, error) {
+func openGossip(ctx context.Context, cfg *Config, keys *keys, meta *limpetv1.GossipMeta, log hclog.Logger) (*gossip, error) {
 	g := &gossip{seeds: cfg.Join, log: log, meta: meta}
 	g.table = newMemberTable(func(text string) { log.Error(text) })
 	if size := proto.Size(meta) + 48; size > memberlist.MetaMaxSize { // a cluster id comes later
@@ -47,13 +47,16 @@ func openGossip(ctx context.Context, cfg *Config, meta *limpetv1.GossipMeta, log
 	}
 	mc := gossipTuning()
 	mc.Name = cfg.Name
-	mc.SecretKey = cfg.ClusterKey
-	mc.Delegate, mc.Events, mc.Alive, mc.Conflict = g, g.table, g.table, g.table
-	mc.Logger = log.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
-	if err := gossipAddresses(ctx, cfg, mc); err != nil {
+	ring, err := keys.ring()
+	if err != nil {
 		return nil, err
 	}
-	var err error
+	mc.Keyring = ring
+	mc.Delegate, mc.Events, mc.Alive, mc.Conflict = g, g.table, g.table, g.table
+	mc.Logger = log.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
+	if err = gossipAddresses(ctx, cfg, mc); err != nil {
+		return nil, err
+	}
 	if mc.Transport, err = cfg.Network.Gossip(); err != nil {
 		return nil, fmt.Errorf("open gossip transport: %w", err)
 	}

@@ -43,9 +43,19 @@ func proof(key []byte, role string, kind connKind, dialer, listener []byte) []by
 	return mac.Sum(nil)
 }
 
+// proven reports whether the proof is of any of the keys: while keys are changed
+// a node accepts more than the one that it proves.
+func proven(got []byte, keys [][]byte, role string, kind connKind, dialer, listener []byte) bool {
+	ok := false
+	for _, key := range keys {
+		ok = hmac.Equal(got, proof(key, role, kind, dialer, listener)) || ok
+	}
+	return ok
+}
+
 // shake runs the dialer's side: it learns whether the listener holds the key
-// before it proves its own.
-func shake(conn net.Conn, key []byte, kind connKind, timeout time.Duration) error {
+// before it proves its own. The first of the keys is the one to prove.
+func shake(conn net.Conn, keys [][]byte, kind connKind, timeout time.Duration) error {
 	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return fmt.Errorf("set handshake deadline: %w", err)
 	}
@@ -61,10 +71,10 @@ func shake(conn net.Conn, key []byte, kind connKind, timeout time.Duration) erro
 		return fmt.Errorf("read handshake: %w", err)
 	}
 	theirs := answer[:nonceSize]
-	if !hmac.Equal(answer[nonceSize:], proof(key, "listener", kind, mine, theirs)) {
+	if !proven(answer[nonceSize:], keys, "listener", kind, mine, theirs) {
 		return errWrongKey
 	}
-	if _, err := conn.Write(proof(key, "dialer", kind, mine, theirs)); err != nil {
+	if _, err := conn.Write(proof(keys[0], "dialer", kind, mine, theirs)); err != nil {
 		return fmt.Errorf("send handshake proof: %w", err)
 	}
 	var done [1]byte
@@ -78,7 +88,7 @@ func shake(conn net.Conn, key []byte, kind connKind, timeout time.Duration) erro
 }
 
 // welcome runs the listener's side and says what the connection is for.
-func welcome(conn net.Conn, key []byte) (connKind, error) {
+func welcome(conn net.Conn, keys [][]byte) (connKind, error) {
 	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return 0, fmt.Errorf("set handshake deadline: %w", err)
 	}
@@ -95,7 +105,7 @@ func welcome(conn net.Conn, key []byte) (connKind, error) {
 	}
 	mine := make([]byte, nonceSize)
 	rand.Read(mine)
-	if _, err := conn.Write(append(mine[:nonceSize:nonceSize], proof(key, "listener", kind, theirs, mine)...)); err != nil {
+	if _, err := conn.Write(append(mine[:nonceSize:nonceSize], proof(keys[0], "listener", kind, theirs, mine)...)); err != nil {
 		return 0, fmt.Errorf("answer handshake: %w", err)
 	}
 	got := make([]byte, sha256.Size)
@@ -106,7 +116,7 @@ func welcome(conn net.Conn, key []byte) (connKind, error) {
 		}
 		return 0, fmt.Errorf("read handshake proof: %w", err)
 	}
-	if !hmac.Equal(got, proof(key, "dialer", kind, theirs, mine)) {
+	if !proven(got, keys, "dialer", kind, theirs, mine) {
 		return 0, errWrongKey
 	}
 	if _, err := conn.Write([]byte{handshakeDone}); err != nil {

@@ -14,16 +14,19 @@ func TestBothSidesProveTheKey(t *testing.T) {
 	other := []byte("fedcba9876543210fedcba9876543210")
 	for _, c := range []struct {
 		name             string
-		dialer, listener []byte
+		dialer, listener [][]byte
 		kind             connKind
 		ok               bool
 	}{
-		{"peer frames", testKey, testKey, kindPeer, true},
-		{"raft", testKey, testKey, kindRaft, true},
-		{"dev nodes without key", nil, nil, kindPeer, true},
-		{"another key", other, testKey, kindPeer, false},
-		{"no key at the dialer", nil, testKey, kindRaft, false},
-		{"no key at the listener", testKey, nil, kindRaft, false},
+		{"peer frames", [][]byte{testKey}, [][]byte{testKey}, kindPeer, true},
+		{"raft", [][]byte{testKey}, [][]byte{testKey}, kindRaft, true},
+		{"dev nodes without key", [][]byte{nil}, [][]byte{nil}, kindPeer, true},
+		{"another key", [][]byte{other}, [][]byte{testKey}, kindPeer, false},
+		{"no key at the dialer", [][]byte{nil}, [][]byte{testKey}, kindRaft, false},
+		{"no key at the listener", [][]byte{testKey}, [][]byte{nil}, kindRaft, false},
+		{"keys that change, seen by the dialer", [][]byte{testKey, other}, [][]byte{other, testKey}, kindPeer, true},
+		{"a new key that is not yet accepted", [][]byte{other, testKey}, [][]byte{testKey}, kindPeer, false},
+		{"an old key that is still accepted", [][]byte{testKey}, [][]byte{testKey, other}, kindRaft, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := net.Pipe()
@@ -36,12 +39,15 @@ func TestBothSidesProveTheKey(t *testing.T) {
 				dialed <- err
 			}()
 			kind, err := welcome(b, c.listener)
+			if err != nil {
+				_ = b.Close() // as a port does
+			}
 			dialErr := <-dialed
 			_, _ = a.Close(), b.Close()
 			if c.ok && (err != nil || dialErr != nil || kind != c.kind) {
 				t.Errorf("kind %c, %v, %v", kind, err, dialErr)
 			}
-			if !c.ok && (!errors.Is(err, errWrongKey) || !errors.Is(dialErr, errWrongKey)) {
+			if !c.ok && (!errors.Is(err, errWrongKey) || dialErr == nil) {
 				t.Errorf("let in: %v, %v", err, dialErr)
 			}
 		})
@@ -59,7 +65,7 @@ func TestAListenerDemandsProofOfADialerThatSkipsTheCheck(t *testing.T) {
 		_, _ = io.ReadFull(a, answer)
 		_, _ = a.Write(answer[32:]) // the listener's own proof, sent back
 	}()
-	if kind, err := welcome(b, testKey); !errors.Is(err, errWrongKey) {
+	if kind, err := welcome(b, [][]byte{testKey}); !errors.Is(err, errWrongKey) {
 		t.Errorf("let in: %c, %v", kind, err)
 	}
 	_ = b.Close()
@@ -70,7 +76,7 @@ func TestAPortRefusesWhatIsNotANode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPeerPort(ln, "", tcp{}, testKey, hclog.NewNullLogger())
+	p := newPeerPort(ln, "", tcp{}, newKeys(testKey, nil), hclog.NewNullLogger())
 	p.onPeer = func(c net.Conn) { _ = c.Close() }
 	done := make(chan struct{})
 	go func() {

@@ -22,6 +22,10 @@ const leaderRetry = 50 * time.Millisecond
 type reign struct {
 	proposer *proposer
 	liveness *liveness
+	// probing has room for as many questions after workers as may be open, and
+	// testimonies are their outcomes.
+	probing     chan struct{}
+	testimonies chan testimony
 }
 
 // send implements route for the node that leads itself.
@@ -100,6 +104,7 @@ func (n *Node) reign(ctx context.Context) error {
 	r := &reign{
 		proposer: newProposer(n.raft, head, newClusterClock(head.Stamp().Instant, n.contact.since(state.at)), n.cfg.Decide, n.cfg.MaxWaiting),
 		liveness: newLiveness(n.cfg.Lease, time.Now()),
+		probing:  make(chan struct{}, maxProbes), testimonies: make(chan testimony, maxProbes),
 	}
 	if state.view.ClusterID() == "" && n.cfg.BootstrapCommand != nil {
 		r.propose(n.cfg.BootstrapCommand())

@@ -35,6 +35,9 @@ type liveness struct {
 	// Of the goroutine that judges.
 	leases    map[fsm.WorkerID]*watched
 	suspected map[fsm.NodeID]time.Time // when SuspectSessions was proposed
+	doubts    []doubt                  // of the latest judgement
+	// away reports whether gossip says that a worker's process is; may be nil.
+	away func(member string) bool
 }
 
 // watched is a lease as it was first seen in its present state.
@@ -43,10 +46,20 @@ type watched struct {
 	epoch    int64
 	session  fsm.SessionID
 	since    fsm.Instant
+	node     fsm.NodeID
 	reason   string
 	seen     time.Time // when it was first seen so
 	proposed time.Time // when its loss was last proposed
+	asked    time.Time // when the nodes were last asked after it
+	gone     string    // what they said, if they said that it is gone
 	round    bool      // mark of the sweep
+}
+
+// doubt is a worker that the nodes are to be asked after.
+type doubt struct {
+	worker fsm.WorkerID
+	member string
+	about  *watched
 }
 
 func newLiveness(cfg LeaseConfig, now time.Time) *liveness {
@@ -88,6 +101,7 @@ func (l *liveness) lastHeard(worker fsm.WorkerID) time.Time {
 // gone says whether a node is away, and how in words.
 func (l *liveness) judge(now time.Time, workers iter.Seq[*fsm.Worker], gone func(fsm.NodeID) (string, bool)) []fsm.Command {
 	var cmds []fsm.Command
+	l.doubts = nil
 	away := map[fsm.NodeID]string{}
 	asked := map[fsm.NodeID]bool{}
 	for w := range workers {
@@ -108,7 +122,9 @@ func (l *liveness) judge(now time.Time, workers iter.Seq[*fsm.Worker], gone func
 		if _, ok := away[w.Lease.Node]; ok && w.Lease.State == fsm.LeaseLive {
 			continue // about to become suspect
 		}
-		reason := l.verdict(e, l.lastHeard(w.ID), now)
+		heard := l.lastHeard(w.ID)
+		l.question(w, e, heard, now)
+		reason := l.verdict(e, heard, now)
 		if reason == "" || now.Sub(e.proposed) < reproposeAfter {
 			continue
 		}
@@ -125,7 +141,7 @@ func (l *liveness) watch(w *fsm.Worker, now time.Time) *watched {
 	if e == nil || e.state != w.Lease.State || e.epoch != w.Lease.Epoch || e.session != w.Lease.Session || e.since != w.Lease.Since {
 		e = &watched{
 			state: w.Lease.State, epoch: w.Lease.Epoch, session: w.Lease.Session, since: w.Lease.Since,
-			reason: w.Lease.Reason, seen: now,
+			node: w.Lease.Node, reason: w.Lease.Reason, seen: now,
 		}
 		l.leases[w.ID] = e
 	}
@@ -147,12 +163,52 @@ func (l *liveness) sweep() {
 	}
 }
 
-// verdict gives the reason why a lease is over, or nothing.
+// question notes a worker whose process the nodes should be asked after: its
+// stream broke, or gossip calls it dead and its heartbeats do not come. What is
+// heard of at a node is never asked after.
+func (l *liveness) question(w *fsm.Worker, e *watched, heard, now time.Time) {
+	if w.Member == "" || e.gone != "" || !e.askable(now) {
+		return
+	}
+	if e.state == fsm.LeaseLive {
+		if now.Sub(later(heard, e.seen)) < l.cfg.Grace || l.away == nil || !l.away(w.Member) {
+			return
+		}
+	}
+	l.doubts = append(l.doubts, doubt{w.ID, w.Member, e})
+}
+
+// testify takes the outcome of a question, unless the lease has changed since or
+// the worker was heard of.
+func (l *liveness) testify(t testimony) {
+	if t.verdict != verdictGone || l.leases[t.worker] != t.about || l.lastHeard(t.worker).After(t.asked) {
+		return
+	}
+	t.about.gone = t.words
+}
+
+// verdict gives the reason why a lease is over, or nothing. That a process is
+// gone for sure counts at any time; silence counts only for a leader that would
+// have heard something.
 func (l *liveness) verdict(e *watched, heard, now time.Time) string {
+	if e.gone != "" && !heard.After(e.asked) {
+		if e.state == fsm.LeaseLive {
+			return "no heartbeat, and " + e.gone
+		}
+		return orUnknown(e.reason) + ", and " + e.gone
+	}
 	if now.Sub(l.start) < l.cfg.TTL {
 		return "" // no lease is lost because the leader changed
 	}
-	silent := now.Sub(later(heard, e.seen))
+	since := e.seen
+	if strings.HasPrefix(e.reason, nodeReasonPrefix) && e.state == fsm.LeaseSuspect {
+		// The worker has been without its node since the node died, which is
+		// earlier than that was noticed.
+		if died := l.nodeHeard(e.node); died.Before(since) {
+			since = died
+		}
+	}
+	silent := now.Sub(later(heard, since))
 	switch e.state {
 	case fsm.LeaseLive:
 		if silent >= l.cfg.TTL {
@@ -207,11 +263,21 @@ func suspectSessions(node fsm.NodeID, reason, keepPrefix string) fsm.Command {
 func (n *Node) watchLeases(ctx context.Context, r *reign) error {
 	tick := time.NewTicker(livenessTick)
 	defer tick.Stop()
+	r.liveness.away = func(member string) bool {
+		m, ok := n.gossip.table.workers.get(member)
+		return ok && m.state != memberAlive
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
+		case t := <-r.testimonies:
+			r.liveness.testify(t)
+		case <-n.hints.wake:
+			if !n.hints.suspect(n.machine.state().view) {
+				continue
+			}
 		}
 		now := time.Now()
 		view := n.machine.state().view
@@ -219,6 +285,7 @@ func (n *Node) watchLeases(ctx context.Context, r *reign) error {
 		for _, cmd := range r.liveness.judge(now, view.Workers(), gone) {
 			r.propose(cmd)
 		}
+		n.investigate(ctx, r, r.liveness.doubts)
 	}
 }
 

@@ -19,6 +19,8 @@ type leaseBed struct {
 	lostAt time.Duration
 	says   []string // reasons of suspicion proposed
 	start  time.Time
+	asked  int // questions after the process
+	answer func() (verdict, string)
 }
 
 func newLeaseBed() *leaseBed {
@@ -31,6 +33,13 @@ func newLeaseBed() *leaseBed {
 func (b *leaseBed) attach(session fsm.SessionID) {
 	b.set(fsm.LeaseLive, "")
 	b.worker.Lease.Node, b.worker.Lease.Session = "node-2", session
+}
+
+// gossips makes the worker a gossip member of which the nodes say v.
+func (b *leaseBed) gossips(v verdict) {
+	b.attach("s")
+	b.worker.Member = "worker-1"
+	b.answer = func() (verdict, string) { return v, "nobody reaches it" }
 }
 
 func (b *leaseBed) set(state fsm.LeaseState, reason string) {
@@ -50,6 +59,9 @@ func (b *leaseBed) run(d, heartbeat time.Duration) {
 			b.heartbeat(0)
 			next = next.Add(heartbeat)
 		}
+		if b.gone == "" {
+			b.l.hear("node-2", nil, time.Now())
+		}
 		gone := func(fsm.NodeID) (string, bool) { return b.gone, b.gone != "" }
 		for _, cmd := range b.l.judge(time.Now(), slices.Values([]*fsm.Worker{&b.worker}), gone) {
 			if s := cmd.GetSuspectSessions(); s != nil {
@@ -57,10 +69,19 @@ func (b *leaseBed) run(d, heartbeat time.Duration) {
 				b.set(fsm.LeaseSuspect, s.GetReason())
 				continue
 			}
+			if b.worker.Lease.State == fsm.LeaseLost {
+				continue
+			}
 			if b.lost == "" {
 				b.lost, b.lostAt = cmd.GetLoseLease().GetReason(), time.Since(b.start)
 				b.set(fsm.LeaseLost, b.lost)
 			}
+		}
+		for _, d := range b.l.doubts {
+			b.asked++
+			d.about.asked = time.Now()
+			v, words := b.answer()
+			b.l.testify(testimony{d.worker, d.about, d.about.asked, v, words})
 		}
 	}
 }
@@ -128,6 +149,71 @@ func TestLeasesAreLostByTheRules(t *testing.T) {
 			b.gone = "is dead"
 			b.run(10*time.Second, 0)
 			b.gone = ""
+			b.attach("t")
+			b.run(time.Minute, beat)
+		}, 0, ""},
+		{"a worker whose node died long before that was noticed", func(b *leaseBed) {
+			b.attach("s")
+			b.run(20*time.Second, beat)
+			b.gone = "is dead"
+			b.l.suspected["node-2"] = time.Now() // proposed, and only now done
+			b.run(1500*time.Millisecond, 0)
+			b.run(time.Minute, 0)
+		}, 35 * time.Second, "node node-2 is dead"},
+		{"a gossiping worker that nobody reaches is lost at once", func(b *leaseBed) {
+			b.gossips(verdictGone)
+			b.run(21*time.Second, beat)
+			b.set(fsm.LeaseSuspect, "stream ended")
+			b.run(time.Minute, 0)
+		}, 21500 * time.Millisecond, "stream ended, and nobody reaches it"},
+		{"also right after an election", func(b *leaseBed) {
+			b.gossips(verdictGone)
+			b.run(time.Second, 0)
+			b.set(fsm.LeaseSuspect, "stream ended")
+			b.run(time.Minute, 0)
+		}, 1500 * time.Millisecond, "nobody reaches it"},
+		{"also when its node died with it", func(b *leaseBed) {
+			b.gossips(verdictGone)
+			b.run(20*time.Second, beat)
+			b.gone = "is dead"
+			b.run(time.Minute, 0)
+		}, 20750 * time.Millisecond, "node node-2 is dead, and nobody reaches it"},
+		{"one whose process answers has the grace", func(b *leaseBed) {
+			b.gossips(verdictAlive)
+			b.run(21*time.Second, beat)
+			b.set(fsm.LeaseSuspect, "stream ended")
+			b.run(time.Minute, 0)
+		}, 26 * time.Second, "stream ended; no heartbeat for 5s"},
+		{"one of which nobody can tell has the grace", func(b *leaseBed) {
+			b.gossips(verdictNone)
+			b.run(21*time.Second, beat)
+			b.set(fsm.LeaseSuspect, "stream ended")
+			b.run(time.Minute, 0)
+		}, 26 * time.Second, "no heartbeat for 5s"},
+		{"one that is heard of is not asked after, whatever gossip says", func(b *leaseBed) {
+			b.gossips(verdictGone)
+			b.l.away = func(string) bool { return true }
+			b.run(time.Minute, beat)
+			if b.asked > 0 {
+				b.lost = "was asked after"
+			}
+		}, 0, ""},
+		{"a frozen one that gossip calls dead is lost after the grace", func(b *leaseBed) {
+			b.gossips(verdictGone)
+			b.run(21*time.Second, beat)
+			b.l.away = func(string) bool { return true }
+			b.run(time.Minute, 0)
+		}, 25250 * time.Millisecond, "no heartbeat, and nobody reaches it"},
+		{"one that comes back before the answer stays", func(b *leaseBed) {
+			b.gossips(verdictGone)
+			b.run(21*time.Second, beat)
+			b.answer = func() (verdict, string) {
+				time.Sleep(time.Millisecond)
+				b.heartbeat(0)
+				return verdictGone, "nobody reaches it"
+			}
+			b.set(fsm.LeaseSuspect, "stream ended")
+			b.run(3*time.Second, 0)
 			b.attach("t")
 			b.run(time.Minute, beat)
 		}, 0, ""},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/memberlist"
 	"google.golang.org/protobuf/proto"
@@ -12,8 +13,11 @@ import (
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 )
 
-// roleNode is the gossip role of coordinator nodes.
-const roleNode = "node"
+// The roles of gossip members.
+const (
+	roleNode   = "node"
+	roleWorker = "worker" // an agent, or a worker of the Go SDK
+)
 
 // memberState is gossip's word on a node.
 type memberState uint8
@@ -49,6 +53,7 @@ type member struct {
 // table when changed fires, or now and then.
 type memberTable struct {
 	changed chan struct{} // capacity 1
+	workers *workerTable
 
 	mu        sync.Mutex
 	byName    map[string]member
@@ -57,7 +62,7 @@ type memberTable struct {
 }
 
 func newMemberTable(conflict func(string)) *memberTable {
-	return &memberTable{changed: make(chan struct{}, 1), byName: map[string]member{}, conflict: conflict}
+	return &memberTable{changed: make(chan struct{}, 1), workers: newWorkerTable(), byName: map[string]member{}, conflict: conflict}
 }
 
 // get gives one node.
@@ -87,7 +92,13 @@ func (t *memberTable) alive() []member {
 
 func (t *memberTable) put(n *memberlist.Node, state memberState) {
 	meta, err := decodeMeta(n.Meta)
-	if err != nil || meta.GetRole() != roleNode {
+	if err != nil {
+		return
+	}
+	if meta.GetRole() == roleWorker {
+		t.workers.put(n, state, time.Now())
+	}
+	if meta.GetRole() != roleNode {
 		return
 	}
 	t.mu.Lock()
@@ -104,7 +115,9 @@ func (t *memberTable) NotifyUpdate(n *memberlist.Node) { t.put(n, memberAlive) }
 
 // NotifyLeave implements memberlist.EventDelegate.
 func (t *memberTable) NotifyLeave(n *memberlist.Node) {
-	if n.State == memberlist.StateLeft {
+	// The library does not tell here whether the member said goodbye; whoever
+	// means to leave publishes it first.
+	if meta, err := decodeMeta(n.Meta); err == nil && meta.GetLeaving() {
 		t.put(n, memberLeft)
 		return
 	}

@@ -26,12 +26,14 @@ type Node struct {
 	storage   *storage
 	machine   *machine
 	fanout    *fanout
+	hints     *hints
 	forward   *forwarder
 	vouchers  vouchers
 	port      *peerPort
 	peers     *peers
 	server    *peerServer
 	gossip    *gossip
+	keys      *keys
 	formation *formation
 	contact   contact
 	raft      *raft.Raft
@@ -76,9 +78,16 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 
 // compose builds the parts that need nothing from outside.
 func (n *Node) compose() {
-	n.machine, n.fanout = newMachine(), newFanout(n.cfg.Sink)
+	n.machine, n.fanout, n.hints = newMachine(), newFanout(n.cfg.Sink), newHints()
+	n.keys = newKeys(n.cfg.ClusterKey, n.cfg.OldKeys)
 	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)
-	n.machine.onResults, n.machine.onEffects, n.machine.fatal = n.forward.answer, n.fanout.push, n.fatal
+	n.machine.onResults, n.machine.fatal = n.forward.answer, n.fatal
+	n.machine.onEffects = func(effects []fsm.Effect) {
+		n.fanout.push(effects)
+		if n.current.Load() != nil {
+			n.hints.note(effects)
+		}
+	}
 	n.machine.onRestore = func() {
 		n.forward.resendAll()
 		n.fanout.pushReset()
@@ -95,7 +104,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.port = newPeerPort(ln, n.cfg.PeerAdvertise, n.cfg.Network, n.cfg.ClusterKey, n.log)
+	n.port = newPeerPort(ln, n.cfg.PeerAdvertise, n.cfg.Network, n.keys, n.log)
 	n.port.onPeer = n.servePeer
 	n.peers = newPeers(n.port, &limpetv1.PeerHello{Node: n.cfg.Name, Version: n.cfg.Version}, n.onRefused, func() { signal(n.forward.wake) })
 	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -109,7 +118,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		Version: n.cfg.Version, BootstrapExpect: int32(n.cfg.BootstrapExpect),
 		ClusterId: n.View().ClusterID(), HasState: n.hasState(),
 	}
-	if n.gossip, err = openGossip(ctx, &n.cfg, meta, n.log.Named("gossip")); err != nil {
+	if n.gossip, err = openGossip(ctx, &n.cfg, n.keys, meta, n.log.Named("gossip")); err != nil {
 		return err
 	}
 	n.formation = &formation{name: n.cfg.Name, expect: n.cfg.BootstrapExpect, table: n.gossip.table, log: n.log, hasState: n.hasState}
@@ -120,7 +129,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 func (n *Node) start() {
 	n.wg.Go(n.port.serve)
 	for _, run := range []func(context.Context){
-		n.fanout.run, n.forward.run, n.lead, n.gossip.join, n.form, n.vouch, n.disown, n.watchContact, n.watchLeader, n.tend,
+		n.fanout.run, n.forward.run, n.lead, n.gossip.join, n.form, n.vouch, n.greet, n.disown, n.watchContact, n.watchLeader, n.tend,
 	} {
 		n.wg.Go(func() { run(n.ctx) })
 	}

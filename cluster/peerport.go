@@ -18,7 +18,7 @@ type peerPort struct {
 	ln        net.Listener
 	advertise namedAddr
 	network   Network
-	key       []byte
+	keys      *keys
 	log       hclog.Logger
 	onPeer    func(net.Conn) // owns the connection
 
@@ -31,12 +31,12 @@ type peerPort struct {
 	open map[net.Conn]struct{} // accepted and not yet closed
 }
 
-func newPeerPort(ln net.Listener, advertise string, network Network, key []byte, log hclog.Logger) *peerPort {
+func newPeerPort(ln net.Listener, advertise string, network Network, keys *keys, log hclog.Logger) *peerPort {
 	if advertise == "" {
 		advertise = ln.Addr().String()
 	}
 	return &peerPort{
-		ln: ln, advertise: namedAddr(advertise), network: network, key: key, log: log,
+		ln: ln, advertise: namedAddr(advertise), network: network, keys: keys, log: log,
 		raftConns: make(chan net.Conn), closed: make(chan struct{}), open: map[net.Conn]struct{}{},
 	}
 }
@@ -88,7 +88,7 @@ func (c *trackedConn) Close() error {
 }
 
 func (p *peerPort) route(conn net.Conn) {
-	kind, err := welcome(conn, p.key)
+	kind, err := welcome(conn, p.keys.peer())
 	if err != nil {
 		_ = conn.Close()
 		if errors.Is(err, errWrongKey) {
@@ -133,7 +133,7 @@ func (p *peerPort) dial(ctx context.Context, addr string, kind connKind, timeout
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	if err := shake(conn, p.key, kind, timeout); err != nil {
+	if err := shake(conn, p.keys.peer(), kind, timeout); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}

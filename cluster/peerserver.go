@@ -170,6 +170,9 @@ func (s *peerServer) answer(ctx context.Context, f *limpetv1.PeerFrame) *limpetv
 			a.Error = err.Error()
 		}
 		return &limpetv1.PeerFrame{Body: &limpetv1.PeerFrame_MembershipAnswer{MembershipAnswer: a}}
+	case *limpetv1.PeerFrame_ProbeRequest:
+		a := &limpetv1.ProbeAnswer{Verdict: n.probe(ctx, body.ProbeRequest.GetMember())}
+		return &limpetv1.PeerFrame{Body: &limpetv1.PeerFrame_ProbeAnswer{ProbeAnswer: a}}
 	default:
 		return &limpetv1.PeerFrame{} // a question of a newer build
 	}

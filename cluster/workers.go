@@ -1,0 +1,138 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+const (
+	// forgetWorkers is how long a worker that is dead or has left stays in the
+	// table: by then its lease has been judged.
+	forgetWorkers = 10 * time.Minute
+	// pings is how often a worker is asked whether it lives; each ping waits for
+	// memberlist's probe timeout.
+	pings = 3
+)
+
+// workerTable keeps what gossip says of the processes of workers. It is a place
+// to look, and no source of events: a worker that comes and goes in gossip costs
+// an entry here and nothing in the log. Memberlist calls put with its own lock
+// held.
+type workerTable struct {
+	fresh chan struct{} // capacity 1: some are to be pinged for the first time
+
+	mu     sync.Mutex
+	byName map[string]*workerMember
+	greet  []string
+}
+
+// workerMember is the process of one or more workers as gossip knows it.
+type workerMember struct {
+	state memberState
+	addr  net.Addr
+	since time.Time
+	// reached: it has answered a ping of this node, so that its silence means
+	// something.
+	reached bool
+}
+
+func newWorkerTable() *workerTable {
+	return &workerTable{fresh: make(chan struct{}, 1), byName: map[string]*workerMember{}}
+}
+
+func (t *workerTable) put(n *memberlist.Node, state memberState, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.byName[n.Name]
+	if m == nil {
+		m = &workerMember{}
+		t.byName[n.Name] = m
+		t.greet = append(t.greet, n.Name)
+		signal(t.fresh)
+	}
+	m.state, m.since = state, now
+	m.addr = &net.UDPAddr{IP: n.Addr, Port: int(n.Port)}
+	for name, old := range t.byName {
+		if old.state != memberAlive && now.Sub(old.since) > forgetWorkers {
+			delete(t.byName, name)
+		}
+	}
+}
+
+// get gives a copy of an entry.
+func (t *workerTable) get(name string) (workerMember, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, ok := t.byName[name]
+	if !ok {
+		return workerMember{}, false
+	}
+	return *m, true
+}
+
+// alive counts those that gossip believes alive.
+func (t *workerTable) alive() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, m := range t.byName {
+		if m.state == memberAlive {
+			n++
+		}
+	}
+	return n
+}
+
+func (t *workerTable) setReached(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m := t.byName[name]; m != nil {
+		m.reached = true
+	}
+}
+
+// toGreet gives those that were never pinged.
+func (t *workerTable) toGreet() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := t.greet
+	t.greet = nil
+	return list
+}
+
+// greet pings each worker once when it joins, until ctx ends: a worker that can
+// be reached now and not later is gone; one that never could tells nothing.
+func (n *Node) greet(ctx context.Context) {
+	t := n.gossip.table.workers
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.fresh:
+		}
+		for _, name := range t.toGreet() {
+			for range pings {
+				if ctx.Err() != nil || n.ping(name) {
+					break
+				}
+			}
+		}
+	}
+}
+
+// ping asks a worker's process directly whether it lives.
+func (n *Node) ping(name string) bool {
+	m, ok := n.gossip.table.workers.get(name)
+	if !ok {
+		return false
+	}
+	if _, err := n.gossip.list.Ping(name, m.addr); err != nil {
+		return false
+	}
+	n.gossip.table.workers.setReached(name)
+	return true
+}
