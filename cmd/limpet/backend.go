@@ -5,7 +5,18 @@ import (
 
 	"github.com/limpet-dev/limpet/cluster"
 	"github.com/limpet-dev/limpet/transport"
+	"github.com/limpet-dev/limpet/transport/rpc"
 )
+
+// membership is what the node knows of gossip as the service for members wants
+// it.
+func membership(g cluster.GossipInfo) rpc.Membership {
+	m := rpc.Membership{ClusterID: g.ClusterID, Label: g.Label, Keys: g.Keys, LeaseTTL: g.LeaseTTL}
+	for _, n := range g.Nodes {
+		m.Nodes = append(m.Nodes, rpc.MemberNode(n))
+	}
+	return m
+}
 
 // backend is the node as transport wants it.
 type backend struct {

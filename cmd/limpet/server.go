@@ -105,13 +105,14 @@ func (l *lateSink) Reset() {
 }
 
 func newProgram(s *settings, log hclog.Logger) (*program, error) {
-	key, err := s.key()
+	key, others, err := s.keys()
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
 	p := &program{s: s, log: log, counters: transport.NewCounters(), fatal: make(chan error, 4)}
 	cfg := cluster.DefaultConfig()
 	cfg.Name, cfg.DataDir, cfg.ClusterKey, cfg.Dev, cfg.Version = s.Name, s.DataDir, key, s.Dev, version()
+	cfg.OldKeys = others
 	cfg.PeerListen, cfg.PeerAdvertise = s.Peer, s.AdvertisePeer
 	cfg.GossipListen, cfg.GossipAdvertise = s.Gossip, s.AdvertiseGossip
 	cfg.GRPCAddr, cfg.HTTPAddr = s.AdvertiseGRPC, s.AdvertiseHTTP
@@ -147,6 +148,7 @@ func (p *program) listenFor(b *backend) {
 	})
 	rpc.New(rpc.Config{
 		Backend: b, Hub: p.hub, Counters: p.counters, Logger: p.log.Named("rpc"), MaxMessage: p.s.MaxMessage,
+		Membership: func() rpc.Membership { return membership(p.node.GossipInfo()) },
 	}).Register(p.grpc)
 	limpetv1.RegisterAdminServer(p.grpc, admin.New(admin.Config{
 		Backend: b, Hub: p.hub, Operator: p.node, GRPCAddress: p.s.Broadcast, ServerURL: p.s.ServerURL, Version: version(), Now: time.Now,
@@ -188,6 +190,7 @@ func (p *program) run(ctx context.Context) error {
 			}()
 			p.log.Info("listening", "grpc", p.s.GRPC, "http", p.s.HTTP, "peer", p.s.Peer, "gossip", p.s.Gossip)
 			go p.writeToken(ctx)
+			go p.reloadKeys(ctx)
 			select {
 			case <-ctx.Done():
 			case err = <-p.fatal:

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"strconv"
@@ -74,7 +72,7 @@ func (s *settings) bind(f *pflag.FlagSet) {
 	f.IntVar(&s.BootstrapExpect, "bootstrap-expect", s.BootstrapExpect, "how many nodes form a new cluster: 1, 3 or 5; 0 only joins one")
 	f.StringSliceVar(&s.Join, "join", nil, "gossip addresses of other nodes, tried for ever")
 	f.StringVar(&s.ClusterKey, "cluster-key", "", "shared secret of the nodes, base64 (see `limpet keygen`)")
-	f.StringVar(&s.ClusterKeyFile, "cluster-key-file", "", "file that holds the cluster key")
+	f.StringVar(&s.ClusterKeyFile, "cluster-key-file", "", "file that holds the cluster key; further lines are keys that are also accepted, SIGHUP reads it anew")
 	f.StringVar(&s.Broadcast, "broadcast-address", "", "gRPC address put into tokens, as SDKs reach the cluster; best a name that resolves to all nodes")
 	f.StringVar(&s.ServerURL, "server-url", "", "HTTP base URL put into tokens")
 	f.BoolVar(&s.Dev, "dev", false, "allow a node without a cluster key")
@@ -215,29 +213,4 @@ func firstAddress() string {
 		}
 	}
 	return ""
-}
-
-// key gives the cluster key, or nil for a dev node without one.
-func (s *settings) key() ([]byte, error) {
-	text := s.ClusterKey
-	if s.ClusterKeyFile != "" {
-		raw, err := os.ReadFile(s.ClusterKeyFile)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("setting cluster-key-file is %q: no such file; make one with `limpet keygen`", s.ClusterKeyFile)
-		} else if err != nil {
-			return nil, fmt.Errorf("read the cluster key: %w", err)
-		}
-		text = strings.TrimSpace(string(raw))
-	}
-	if text == "" {
-		if s.Dev {
-			return nil, nil
-		}
-		return nil, errors.New("setting cluster-key is empty: make one with `limpet keygen` and give all nodes the same (or --dev on a machine of your own)")
-	}
-	key, err := base64.StdEncoding.DecodeString(text)
-	if err != nil || (len(key) != 16 && len(key) != 24 && len(key) != 32) {
-		return nil, errors.New("setting cluster-key: must be 16, 24 or 32 bytes in base64, as `limpet keygen` prints")
-	}
-	return key, nil
 }

@@ -76,10 +76,12 @@ func TestAClusterKeyIsRequiredOutsideDev(t *testing.T) {
 		{"not base64", "???", "must be 16, 24 or 32 bytes in base64", false},
 		{"too short", "YWJj", "must be 16, 24 or 32 bytes in base64", false},
 		{"good", "MDEyMzQ1Njc4OWFiY2RlZg==", "", false},
+		{"one to prove and one to accept", "# new\nMDEyMzQ1Njc4OWFiY2RlZg==\nZmVkY2JhOTg3NjU0MzIxMA==\n", "", false},
+		{"the second too short", "MDEyMzQ1Njc4OWFiY2RlZg==\nYWJj", "must be 16, 24 or 32 bytes in base64", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &settings{ClusterKey: c.key, Dev: c.dev}
-			_, err := s.key()
+			_, _, err := s.keys()
 			if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -140,7 +142,7 @@ func TestKeygenMakesAKeyThatServerTakes(t *testing.T) {
 	if code != exitOK {
 		t.Fatal(errs)
 	}
-	if _, err := (&settings{ClusterKey: strings.TrimSpace(out)}).key(); err != nil {
+	if _, _, err := (&settings{ClusterKey: strings.TrimSpace(out)}).keys(); err != nil {
 		t.Error(err)
 	}
 }

@@ -73,7 +73,7 @@ func newConfig(io stdio) *cobra.Command {
 			if err := s.check(); err != nil {
 				return &exitError{exitUsage, err}
 			}
-			if _, err := s.key(); err != nil {
+			if _, _, err := s.keys(); err != nil {
 				return &exitError{exitUsage, err}
 			}
 			_, err := fmt.Fprintln(io.out, "the settings are good")
