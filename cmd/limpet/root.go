@@ -45,7 +45,7 @@ func newRoot(io stdio) *cobra.Command {
 			root.AddCommand(x)
 		}
 	}
-	add("node", newDev(io), newServer(io))
+	add("node", newDev(io), newServer(io), newAgent(c))
 	add("work", newRun(c), newWorker(c), newPin(c))
 	add("tools", newCluster(c), newToken(c), newConfig(io), newKeygen(io), newBench(c), newVersion(c))
 	return root

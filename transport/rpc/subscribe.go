@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/limpet-dev/limpet/api/compat"
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
 	"github.com/limpet-dev/limpet/transport"
 	"github.com/limpet-dev/limpet/transport/session"
@@ -161,7 +162,8 @@ func (s *subscription) answer(view fsm.View, run *fsm.Run) *compat.WorkflowRunEv
 // asksOverHTTP reports whether the caller is the TypeScript SDK.
 func asksOverHTTP(ctx context.Context) bool {
 	md, _ := metadata.FromIncomingContext(ctx)
-	return slices.ContainsFunc(md.Get("user-agent"), func(agent string) bool { return strings.Contains(agent, "grpc-node-js") })
+	agents := slices.Concat(md.Get("user-agent"), md.Get(limpetv1.HeaderUserAgent))
+	return slices.ContainsFunc(agents, func(agent string) bool { return strings.Contains(agent, "grpc-node-js") })
 }
 
 func (s *subscription) forget(id fsm.RunID) {

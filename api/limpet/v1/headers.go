@@ -12,6 +12,9 @@ const (
 	// HeaderRequestID is a UUID that makes a repeated call apply once: the same
 	// call is repeated with the same id after an unknown outcome.
 	HeaderRequestID = "limpet-request-id"
+	// HeaderUserAgent is the user agent of the program behind an agent: some SDKs
+	// are answered in another form than others.
+	HeaderUserAgent = "limpet-user-agent"
 )
 
 // Labels of a worker that the cluster gives a meaning to.
