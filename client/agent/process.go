@@ -40,6 +40,7 @@ func spawn(cfg *Config, env []string) (*process, error) {
 			return
 		}
 		err = cmd.Wait()
+		_ = p.signal(syscall.SIGKILL) // what it has left behind must not speak for the next start
 		p.code, p.how = outcome(cmd.ProcessState, err)
 		close(p.ended)
 	}()

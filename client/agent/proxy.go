@@ -92,6 +92,11 @@ func (p *proxy) server() *grpc.Server {
 func (p *proxy) begin(incarnation, generation string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, w := range p.workers {
+		if w.stop != nil {
+			w.stop()
+		}
+	}
 	p.incarnation, p.generation = incarnation, generation
 	p.workers, p.names = map[string]*localWorker{}, map[string]int{}
 }

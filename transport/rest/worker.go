@@ -89,6 +89,9 @@ func (s *server) patchWorker(r *http.Request, tenant fsm.TenantID) (any, error) 
 		return nil, err
 	}
 	mode := limpetv1.WorkerMode_WORKER_MODE_ACTIVE
+	if *patch.Paused && w.Mode == fsm.ModeDraining {
+		return describeWorker(s.Backend.View(), w), nil // a drain takes nothing new either, and does more
+	}
 	if *patch.Paused {
 		mode = limpetv1.WorkerMode_WORKER_MODE_PAUSED
 	} else if w.Mode == fsm.ModeDraining {
