@@ -35,7 +35,6 @@ type config struct {
 	token        string
 	endpoints    []string
 	tls          *tls.Config
-	plain        *bool
 	log          *slog.Logger
 	dial         []grpc.DialOption
 	interceptors []Interceptor

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -124,8 +125,8 @@ func (w *Worker) perform(ctx context.Context, a *compat.AssignedAction) (out any
 		return err
 	}
 	info := task.info()
-	for i := len(w.client.cfg.interceptors) - 1; i >= 0; i-- {
-		around, inner := w.client.cfg.interceptors[i], next
+	for _, around := range slices.Backward(w.client.cfg.interceptors) {
+		inner := next
 		next = func(ctx context.Context) error { return around(ctx, info, inner) }
 	}
 	err = next(ctx)

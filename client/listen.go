@@ -23,7 +23,7 @@ func (w *Worker) listen(ctx context.Context) error {
 		}
 		err = w.serve(ctx, conn, &b)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // The stream broke because it was told to end.
 		}
 		switch status.Code(err) {
 		case codes.FailedPrecondition:
@@ -63,7 +63,7 @@ func (w *Worker) serve(ctx context.Context, conn *nodes.Conn, b *backoff) error 
 		b.next = 0
 		switch a.GetActionType() {
 		case compat.ActionType_START_STEP_RUN:
-			w.start(a)
+			w.start(a) //nolint:contextcheck // An attempt outlives the stream that brought its order.
 		case compat.ActionType_CANCEL_STEP_RUN:
 			w.cancel(a)
 		case compat.ActionType_START_GET_GROUP_KEY, compat.ActionType_START_BATCH:

@@ -70,7 +70,7 @@ func (r *results) close() {
 // wait gives the end of a run.
 func (r *results) wait(ctx context.Context, run string) (*Result, error) {
 	end := make(chan *compat.WorkflowRunEvent, 1)
-	r.add(run, end)
+	r.add(run, end) //nolint:contextcheck // The subscription lives as long as the client.
 	defer r.remove(run, end)
 	select {
 	case e := <-end:

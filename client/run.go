@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"google.golang.org/grpc"
 
@@ -48,9 +49,7 @@ func WithRunWorker(id string) RunOption { return func(t *trigger) { t.worker = i
 // WithRunMetadata adds to the run's metadata.
 func WithRunMetadata(m map[string]any) RunOption {
 	return func(t *trigger) {
-		for k, v := range m {
-			t.metadata[k] = v
-		}
+		maps.Copy(t.metadata, m)
 	}
 }
 

@@ -2,6 +2,7 @@ package limpet
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -153,7 +154,7 @@ const defaultSlot = "default"
 func addTask[In, Out any](w *workflow, name string, fn func(Context, In) (Out, error)) *compatv1.CreateTaskOpts {
 	action := strings.ToLower(w.request.GetName() + ":" + name)
 	if strings.TrimSpace(name) == "" {
-		w.problems = append(w.problems, fmt.Errorf("the name of a task must not be empty"))
+		w.problems = append(w.problems, errors.New("the name of a task must not be empty"))
 	}
 	if slices.ContainsFunc(w.request.GetTasks(), func(t *compatv1.CreateTaskOpts) bool { return t.GetReadableId() == name }) {
 		w.problems = append(w.problems, fmt.Errorf("two tasks are called %q", name))

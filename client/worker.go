@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
 	"strings"
 	"sync"
@@ -87,9 +88,7 @@ func WithSlots(n int32) WorkerOption { return func(w *Worker) { w.slots = n } }
 // WithLabels are what tasks may ask for; values are strings or ints.
 func WithLabels(labels map[string]any) WorkerOption {
 	return func(w *Worker) {
-		for k, v := range labels {
-			w.labels[k] = v
-		}
+		maps.Copy(w.labels, labels)
 	}
 }
 
@@ -214,7 +213,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.abort(err)
 	if err == nil {
-		w.leave()
+		w.leave() //nolint:contextcheck // The worker says farewell although ctx has ended.
 	} else {
 		w.member.Close()
 	}

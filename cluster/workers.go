@@ -74,19 +74,6 @@ func (t *workerTable) get(name string) (workerMember, bool) {
 	return *m, true
 }
 
-// alive counts those that gossip believes alive.
-func (t *workerTable) alive() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n := 0
-	for _, m := range t.byName {
-		if m.state == memberAlive {
-			n++
-		}
-	}
-	return n
-}
-
 func (t *workerTable) setReached(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -217,14 +217,14 @@ func (p *player) playWorker(args []string, attach bool) {
 	reg := &limpetv1.RegisterWorker{WorkerId: p.mint(), Name: args[0]}
 	for _, a := range args[2:] {
 		k, v, ok := strings.Cut(a, "=")
-		switch {
-		case k == "identity":
+		switch k {
+		case "identity":
 			reg.Identity = v
 			continue
-		case k == "generation":
+		case "generation":
 			reg.Generation = v
 			continue
-		case k == "incarnation":
+		case "incarnation":
 			reg.Incarnation = v
 			continue
 		}
@@ -302,14 +302,15 @@ func (p *player) ask(args []string) string {
 		return s
 	case "drain":
 		d := v.Drain(p.worker(args[1]), 10)
-		s := fmt.Sprintf("drained=%t deadline=%s eta=%s", d.Drained, d.Deadline, d.ETA)
+		var s strings.Builder
+		fmt.Fprintf(&s, "drained=%t deadline=%s eta=%s", d.Drained, d.Deadline, d.ETA)
 		for _, b := range d.Blockers {
-			s += " run:" + p.nameOf(string(b.Run.ID))
+			s.WriteString(" run:" + p.nameOf(string(b.Run.ID)))
 			if b.Task != nil {
-				s += "." + v.Task(b.Task).Name
+				s.WriteString("." + v.Task(b.Task).Name)
 			}
 		}
-		return s
+		return s.String()
 	case "audit":
 		var s []string
 		for _, a := range v.Audits(testTenant, 0) {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -96,11 +97,11 @@ func (c *Config) complete() error {
 	}
 	switch {
 	case len(c.Command) == 0:
-		return fmt.Errorf("no program is named: `limpet agent [flags] -- CMD ARGS...`")
+		return errors.New("no program is named: `limpet agent [flags] -- CMD ARGS...`")
 	case c.Token == "":
-		return fmt.Errorf("no token is given: `limpet token create` makes one")
+		return errors.New("no token is given: `limpet token create` makes one")
 	case c.DataDir == "":
-		return fmt.Errorf("data-dir is empty: name a directory that stays with the worker's state")
+		return errors.New("data-dir is empty: name a directory that stays with the worker's state")
 	case c.State != StateDisk && c.State != StateMemory:
 		return fmt.Errorf("state is %q: must be disk or memory", c.State)
 	case c.Restart != RestartAlways && c.Restart != RestartOnFailure && c.Restart != RestartNever:

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -104,7 +105,7 @@ func (l *listening) serve(ctx context.Context, conn *nodes.Conn, b *backoff) err
 	if err != nil {
 		return err
 	}
-	if err := up.SendMsg(&l.request); err != nil && err != io.EOF {
+	if err := up.SendMsg(&l.request); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if err := up.CloseSend(); err != nil {
@@ -121,7 +122,7 @@ func (l *listening) serve(ctx context.Context, conn *nodes.Conn, b *backoff) err
 	for {
 		var f frame
 		if err := up.RecvMsg(&f); err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return status.Error(codes.Unavailable, "the node ended the stream")
 			}
 			return err

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -13,6 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	_ "google.golang.org/grpc/encoding/gzip" // some SDKs compress
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -21,8 +23,6 @@ import (
 	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/client/internal/nodes"
-
-	_ "google.golang.org/grpc/encoding/gzip" // some SDKs compress
 )
 
 const (
@@ -212,7 +212,7 @@ func (p *proxy) pipe(stream grpc.ServerStream, method string) error {
 	for {
 		var f frame
 		err := up.RecvMsg(&f)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			stream.SetTrailer(up.Trailer())
 			return nil
 		}

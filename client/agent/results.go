@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 
@@ -98,10 +99,10 @@ func (w *waiting) serve(ctx context.Context, conn *nodes.Conn, method string, b 
 	for {
 		var f frame
 		if err := up.RecvMsg(&f); err != nil {
-			if err == io.EOF && w.done() {
+			if errors.Is(err, io.EOF) && w.done() {
 				return nil
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return status.Error(codes.Unavailable, "the node ended the stream")
 			}
 			return err
@@ -120,7 +121,7 @@ func (w *waiting) resume(up grpc.ClientStream) error {
 	defer w.mu.Unlock()
 	for _, run := range w.order {
 		if f, open := w.open[run]; open {
-			if err := up.SendMsg(&f); err != nil && err != io.EOF {
+			if err := up.SendMsg(&f); err != nil && !errors.Is(err, io.EOF) {
 				return err
 			}
 		}

@@ -99,7 +99,7 @@ func (p *proxy) invoke(ctx context.Context, c *call) error {
 		}
 		p.nodes.Failed(conn)
 		if ctx.Err() != nil || !b.wait(ctx) {
-			return status.Error(codes.Unavailable, fmt.Sprintf("no node answered in time; the last said: %s", status.Convert(err).Message()))
+			return status.Error(codes.Unavailable, "no node answered in time; the last said: "+status.Convert(err).Message())
 		}
 		p.log.Debug("a call is repeated at another node", "method", c.method, "node", conn.Addr, "error", err)
 	}

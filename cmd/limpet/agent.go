@@ -35,12 +35,12 @@ a second one stops it at once.`,
 			if cfg.Token, err = c.credentials(); err != nil {
 				return err
 			}
-			var min slog.Level
-			if err := min.UnmarshalText([]byte(level)); err != nil {
+			var least slog.Level
+			if err := least.UnmarshalText([]byte(level)); err != nil {
 				return &exitError{exitUsage, fmt.Errorf("--log-level is %q: must be debug, info, warn or error", level)}
 			}
 			cfg.Command, cfg.State, cfg.Restart = args, agent.State(state), agent.Restart(restart)
-			cfg.Version, cfg.Logger = version(), slog.New(slog.NewTextHandler(c.io.err, &slog.HandlerOptions{Level: min}))
+			cfg.Version, cfg.Logger = version(), slog.New(slog.NewTextHandler(c.io.err, &slog.HandlerOptions{Level: least}))
 			cfg.Stdin, cfg.Stdout, cfg.Stderr = os.Stdin, c.io.out, c.io.err
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -98,7 +99,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	fmt.Printf("run %s: load on %s, use on %s\n", res.RunID, load.Worker, use.Worker)
 	if load != use {
-		return fmt.Errorf("a HARD run was spread over two workers")
+		return errors.New("a HARD run was spread over two workers")
 	}
 	return nil
 }

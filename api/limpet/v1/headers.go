@@ -1,3 +1,5 @@
+// Package limpetv1 holds Limpet's own messages and services: the log's commands,
+// what nodes tell each other, and the operators' and members' APIs.
 package limpetv1
 
 // Headers of gRPC calls by which agents and the Go SDK say more than the SDKs'
