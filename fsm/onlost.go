@@ -59,7 +59,7 @@ func (m *Machine) setWorkflowPolicy(c *limpetv1.SetWorkflow) (Result, *Refusal) 
 	if c.GetOnLost() < 1 || o > OnLostRepin {
 		return Result{}, refuse(CodeInvalid, "on_lost", itoa(c.GetOnLost()), "must be wait, fail or repin", "")
 	}
-	before := or(w.OnLost, OnLostWait)
+	before := w.Policy()
 	n := *w
 	n.OnLost = o
 	s.setWorkflow(&n)
@@ -75,6 +75,10 @@ func (m *Machine) setWorkflowPolicy(c *limpetv1.SetWorkflow) (Result, *Refusal) 
 	})
 	return Result{IDs: []string{string(w.ID)}}, nil
 }
+
+// Policy is what becomes of the workflow's runs when their worker is lost, unless
+// a run says otherwise.
+func (w *Workflow) Policy() OnLost { return or(w.OnLost, OnLostWait) }
 
 // OnLost gives what becomes of a run when its worker is lost.
 func (v View) OnLost(r *Run) OnLost { return v.st.onLost(r) }

@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
@@ -24,13 +25,19 @@ func OnLost(field string, metadata []byte) (limpetv1.OnLost, error) {
 		return limpetv1.OnLost_ON_LOST_UNSET, nil
 	}
 	var text string
-	if err := json.Unmarshal(raw, &text); err == nil {
-		if o, ok := fsm.ParseOnLost(text); ok {
-			return limpetv1.OnLost(o), nil
-		}
+	_ = json.Unmarshal(raw, &text) // what is no text is refused below
+	policy, err := ParseOnLost(field+"."+limpetv1.MetadataOnLost, text)
+	if no, ok := errors.AsType[*fsm.Refusal](err); ok {
+		no.Got, no.Hint = string(raw), "leave it out for the workflow's own setting"
 	}
-	return limpetv1.OnLost_ON_LOST_UNSET, &fsm.Refusal{
-		Code: fsm.CodeInvalid, Field: field + "." + limpetv1.MetadataOnLost, Got: string(raw), Want: "must be wait, fail or repin",
-		Hint: "leave it out for the workflow's own setting",
+	return policy, err
+}
+
+// ParseOnLost reads a policy; the refusal names the field.
+func ParseOnLost(field, text string) (limpetv1.OnLost, error) {
+	o, ok := fsm.ParseOnLost(text)
+	if !ok {
+		return limpetv1.OnLost_ON_LOST_UNSET, &fsm.Refusal{Code: fsm.CodeInvalid, Field: field, Got: text, Want: "must be wait, fail or repin"}
 	}
+	return limpetv1.OnLost(o), nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func newPin(c *client) *cobra.Command {
-	cmd := &cobra.Command{Use: "pin", Short: "List and release pins: which run belongs to which worker"}
+	cmd := &cobra.Command{Use: "pin", Short: "List, release and move pins: which run belongs to which worker"}
 	req := &limpetv1.ListPinsRequest{}
 	ls := &cobra.Command{
 		Use: "list", Short: "List the pins of live runs, and why their tasks wait", Args: cobra.NoArgs,
@@ -33,7 +33,23 @@ func newPin(c *client) *cobra.Command {
 		},
 	}
 	release.Flags().StringVar(&rel.Reason, "reason", "", "why; required, as the run may lose its state")
-	cmd.AddCommand(ls, release)
+	mv := &limpetv1.MoveRunPinRequest{}
+	move := &cobra.Command{
+		Use: "move RUN --to WORKER", Short: "Give a run, as it stands, to another worker", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			mv.RunId = args[0]
+			return c.do(cmd.Context(), c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
+				res, err := a.MoveRunPin(ctx, mv)
+				if err != nil {
+					return err
+				}
+				return c.said(map[string]any{"moved": res.GetRunId(), "worker_id": res.GetWorkerId()}, "run %s is pinned to worker %s", res.GetRunId(), res.GetWorkerId())
+			})
+		},
+	}
+	move.Flags().StringVar(&mv.Worker, "to", "", "the worker that gets it: id, beginning of it, or name")
+	move.Flags().StringVar(&mv.Reason, "reason", "", "why; required, as the run may lose its state")
+	cmd.AddCommand(ls, release, move)
 	return cmd
 }
 
@@ -50,23 +66,27 @@ func (c *client) listPins(ctx context.Context, req *limpetv1.ListPinsRequest) er
 		if len(res.GetPins()) == 0 {
 			return c.said(nil, "no live run is pinned")
 		}
-		var rows [][]string
-		for _, p := range res.GetPins() {
-			why := "-"
-			if p.GetWhyCode() != "" {
-				why = fmt.Sprintf("%s waits: %s: %s; fails in %s", p.GetWaitingTask(), p.GetWhyCode(), p.GetWhy(), seconds(p.GetFailsInSeconds()))
-			}
-			rows = append(rows, []string{
-				p.GetRunId(), p.GetWorkflow(), p.GetStrategy(), dash(p.GetWorkerName()), p.GetLease(), p.GetCause(),
-				seconds(p.GetAgeSeconds()), fmt.Sprint(p.GetMoves()), fmt.Sprint(p.GetOverflows()), why,
-			})
-		}
-		if err := c.table("RUN WORKFLOW STRATEGY WORKER LEASE CAUSE AGE MOVES OVERFLOWS WHY", rows); err != nil {
-			return err
-		}
-		if res.GetMore() {
-			_, _ = fmt.Fprintln(c.io.out, "... there are more: --limit")
-		}
-		return nil
+		return c.showPins(res, "... there are more: --limit")
 	})
+}
+
+func (c *client) showPins(res *limpetv1.ListPinsResponse, more string) error {
+	var rows [][]string
+	for _, p := range res.GetPins() {
+		why := "-"
+		if p.GetWhyCode() != "" {
+			why = fmt.Sprintf("%s waits: %s: %s; fails in %s", p.GetWaitingTask(), p.GetWhyCode(), p.GetWhy(), seconds(p.GetFailsInSeconds()))
+		}
+		rows = append(rows, []string{
+			p.GetRunId(), p.GetWorkflow(), p.GetStrategy(), dash(p.GetWorkerName()), p.GetLease(), p.GetCause(),
+			seconds(p.GetAgeSeconds()), fmt.Sprint(p.GetMoves()), fmt.Sprint(p.GetOverflows()), why,
+		})
+	}
+	if err := c.table("RUN WORKFLOW STRATEGY WORKER LEASE CAUSE AGE MOVES OVERFLOWS WHY", rows); err != nil {
+		return err
+	}
+	if res.GetMore() {
+		_, _ = fmt.Fprintln(c.io.out, more)
+	}
+	return nil
 }

@@ -22,7 +22,8 @@ cluster with no database.
             limpet server --config F      one node of a real cluster
   Look:     limpet run list | limpet worker list | limpet pin list | limpet cluster status
   Ask why:  limpet pin list               what waits for a pinned worker, and why
-  Operate:  limpet worker pause W | limpet pin release RUN | limpet cluster transfer-leader`
+  Operate:  limpet worker drain W | limpet pin move RUN --to W | limpet cluster transfer-leader
+  Worker:   limpet agent -- CMD           runs a worker program of any SDK, and keeps its place`
 
 // newRoot makes the tree of commands.
 func newRoot(io stdio) *cobra.Command {
@@ -46,8 +47,8 @@ func newRoot(io stdio) *cobra.Command {
 		}
 	}
 	add("node", newDev(io), newServer(io), newAgent(c))
-	add("work", newRun(c), newWorker(c), newPin(c))
-	add("tools", newCluster(c), newToken(c), newConfig(io), newKeygen(io), newBench(c), newVersion(c))
+	add("work", newRun(c), newWorkflow(c), newWorker(c), newPin(c))
+	add("tools", newCluster(c), newAudit(c), newToken(c), newConfig(io), newKeygen(io), newBench(c), newVersion(c))
 	return root
 }
 

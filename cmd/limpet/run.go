@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -22,10 +23,17 @@ func newRun(c *client) *cobra.Command {
 
 	req := &limpetv1.TriggerRunRequest{}
 	var wait bool
+	var onLost string
 	trigger := &cobra.Command{
 		Use: "trigger WORKFLOW", Short: "Start a run", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Workflow = args[0]
+			if onLost != "" {
+				var err error
+				if req.Metadata, err = withOnLost(req.GetMetadata(), onLost); err != nil {
+					return err
+				}
+			}
 			return c.triggerRun(cmd.Context(), req, wait)
 		},
 	}
@@ -33,6 +41,7 @@ func newRun(c *client) *cobra.Command {
 	trigger.Flags().StringVar(&req.Metadata, "metadata", "", "metadata, a JSON object")
 	trigger.Flags().Int32Var(&req.Priority, "priority", 0, "1 low, 2 medium, 3 high; 0 for the workflow's own")
 	trigger.Flags().StringVar(&req.DesiredWorker, "worker", "", "pin the run to this worker id from the start")
+	trigger.Flags().StringVar(&onLost, "on-lost", "", "what becomes of the run if the worker it is pinned HARD to is lost: wait, fail or repin")
 	trigger.Flags().BoolVar(&wait, "wait", false, "wait for the end; exit 7 if the run failed, 8 if it was cancelled")
 
 	cmd.AddCommand(ls, trigger,
@@ -50,6 +59,23 @@ func newRun(c *client) *cobra.Command {
 		},
 	)
 	return cmd
+}
+
+// withOnLost adds to metadata, a JSON object or nothing, what SDKs would add.
+func withOnLost(metadata, onLost string) (string, error) {
+	m := map[string]json.RawMessage{}
+	if metadata != "" {
+		if err := json.Unmarshal([]byte(metadata), &m); err != nil {
+			return "", &exitError{exitUsage, fmt.Errorf("--metadata is %q: must be a JSON object: %w", metadata, err)}
+		}
+	}
+	raw, err := json.Marshal(onLost)
+	if err != nil {
+		return "", fmt.Errorf("--on-lost is %q: %w", onLost, err)
+	}
+	m[limpetv1.MetadataOnLost] = raw
+	raw, err = json.Marshal(m)
+	return string(raw), err
 }
 
 func (c *client) listRuns(ctx context.Context, req *limpetv1.ListRunsRequest) error {

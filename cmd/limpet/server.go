@@ -170,7 +170,9 @@ func (p *program) bootstrapCommand() fsm.Command {
 	}
 	return &limpetv1.Command{Kind: &limpetv1.Command_Bootstrap{Bootstrap: &limpetv1.Bootstrap{
 		TenantId: uuid.NewString(), TenantName: "default", ClusterId: uuid.NewString(), KeyId: id, Key: key,
-		Settings: &limpetv1.Settings{SoftPatience: int64(p.s.SoftPatience), CancelChildren: p.s.CancelChildren},
+		Settings: &limpetv1.Settings{
+			SoftPatience: int64(p.s.SoftPatience), DeliveryTimeout: int64(p.s.DeliveryTimeout), CancelChildren: p.s.CancelChildren,
+		},
 	}}}
 }
 

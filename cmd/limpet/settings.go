@@ -36,6 +36,7 @@ type settings struct {
 	LeaseTTL        time.Duration
 	LeaseGrace      time.Duration
 	SoftPatience    time.Duration
+	DeliveryTimeout time.Duration
 	CancelChildren  bool
 	RaftTimeout     time.Duration
 	MaxMessage      int
@@ -52,7 +53,7 @@ func defaultSettings() *settings {
 		Name: strings.ToLower(strings.Split(host, ".")[0]), DataDir: "/var/lib/limpet",
 		GRPC: "0.0.0.0:7077", Peer: "0.0.0.0:7078", Gossip: "0.0.0.0:7946", HTTP: "0.0.0.0:8888",
 		BootstrapExpect: 1, LeaseTTL: 15 * time.Second, LeaseGrace: 5 * time.Second,
-		SoftPatience: 500 * time.Millisecond, RaftTimeout: 300 * time.Millisecond, MaxMessage: 4 << 20,
+		SoftPatience: 500 * time.Millisecond, DeliveryTimeout: 30 * time.Second, RaftTimeout: 300 * time.Millisecond, MaxMessage: 4 << 20,
 		LogLevel: "info", LogFormat: "text",
 	}
 }
@@ -79,6 +80,7 @@ func (s *settings) bind(f *pflag.FlagSet) {
 	f.DurationVar(&s.LeaseTTL, "lease-ttl", s.LeaseTTL, "a worker silent for so long loses its lease")
 	f.DurationVar(&s.LeaseGrace, "lease-grace", s.LeaseGrace, "a worker silent for so long after its stream broke loses its lease")
 	f.DurationVar(&s.SoftPatience, "soft-patience", s.SoftPatience, "how long a SOFT task waits for a slot on its worker; set when the cluster is formed")
+	f.DurationVar(&s.DeliveryTimeout, "delivery-timeout", s.DeliveryTimeout, "how long a worker has to say that it has started a task that was sent to it; set when the cluster is formed")
 	f.BoolVar(&s.CancelChildren, "cancel-children", false, "to cancel a task also cancels the runs that it spawned; set when the cluster is formed")
 	f.DurationVar(&s.RaftTimeout, "raft-timeout", s.RaftTimeout, "heartbeat and election timeout; 300ms suits a LAN")
 	f.IntVar(&s.MaxMessage, "max-message", s.MaxMessage, "largest message in bytes")

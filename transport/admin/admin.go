@@ -175,6 +175,10 @@ func (s *Service) TriggerRun(ctx context.Context, r *limpetv1.TriggerRunRequest)
 	if r.GetMetadata() == "" {
 		metadata = nil
 	}
+	onLost, err := transport.OnLost("metadata", metadata)
+	if err != nil {
+		return nil, err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("mint a run id: %w", err)
@@ -183,7 +187,7 @@ func (s *Service) TriggerRun(ctx context.Context, r *limpetv1.TriggerRunRequest)
 		TenantId: string(tenant),
 		Runs: []*limpetv1.RunSpec{{
 			RunId: id.String(), Workflow: r.GetWorkflow(), Input: input, Metadata: metadata,
-			Priority: r.GetPriority(), DesiredWorker: r.GetDesiredWorker(),
+			Priority: r.GetPriority(), DesiredWorker: r.GetDesiredWorker(), OnLost: onLost,
 		}},
 	}}})
 	if err != nil {

@@ -13,7 +13,10 @@ func workerInfo(v fsm.View, w *fsm.Worker) *limpetv1.WorkerInfo {
 	out := &limpetv1.WorkerInfo{
 		Id: string(w.ID), Name: w.Name, Lease: w.Lease.State.String(), Mode: w.Mode.String(), Epoch: w.Lease.Epoch,
 		Node: string(w.Lease.Node), Session: string(w.Lease.Session), LeaseSeconds: v.Now().Sub(w.Lease.Since).Seconds(),
-		Reason: w.Lease.Reason, Actions: w.Actions, Sdk: w.SDK,
+		Reason: w.Lease.Reason, Actions: w.Actions, Sdk: w.SDK, Identity: w.Identity, Generation: w.Generation, Member: w.Member,
+	}
+	if w.QuietUntil > v.Now() {
+		out.QuietSeconds = w.QuietUntil.Sub(v.Now()).Seconds()
 	}
 	if w.SDKVersion != "" {
 		out.Sdk += " " + w.SDKVersion
@@ -22,7 +25,9 @@ func workerInfo(v fsm.View, w *fsm.Worker) *limpetv1.WorkerInfo {
 		out.Slots = append(out.Slots, &limpetv1.SlotInfo{Type: w.Slots[i].Type, Used: w.Used[i].Units, Total: w.Slots[i].Units})
 	}
 	for i := range w.Labels {
-		out.Labels = append(out.Labels, w.Labels[i].Key+"="+w.Labels[i].Value())
+		if k := w.Labels[i].Key; k != limpetv1.LabelIdentity && k != limpetv1.LabelGeneration {
+			out.Labels = append(out.Labels, k+"="+w.Labels[i].Value())
+		}
 	}
 	for range v.Assignments(w.ID) {
 		out.Running++

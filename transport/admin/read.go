@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"iter"
 	"strings"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
@@ -12,41 +11,6 @@ import (
 )
 
 const defaultLimit = 50
-
-// ListWorkers lists the tenant's workers.
-func (s *Service) ListWorkers(ctx context.Context, _ *limpetv1.ListWorkersRequest) (*limpetv1.ListWorkersResponse, error) {
-	tenant, err := tenantOf(ctx)
-	if err != nil {
-		return nil, err
-	}
-	v := s.view()
-	out := &limpetv1.ListWorkersResponse{}
-	for w := range v.Workers() {
-		if w.Tenant == tenant {
-			out.Workers = append(out.Workers, workerInfo(v, w))
-		}
-	}
-	return out, nil
-}
-
-// SetMode pauses, drains or resumes a worker.
-func (s *Service) SetMode(ctx context.Context, r *limpetv1.SetModeRequest) (*limpetv1.SetModeResponse, error) {
-	tenant, err := tenantOf(ctx)
-	if err != nil {
-		return nil, err
-	}
-	w, err := findWorker(s.view(), tenant, r.GetWorker())
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_SetWorkerMode{SetWorkerMode: &limpetv1.SetWorkerMode{
-		TenantId: string(tenant), WorkerId: string(w.ID), Mode: r.GetMode(),
-	}}})
-	if err != nil {
-		return nil, err
-	}
-	return &limpetv1.SetModeResponse{WorkerId: string(w.ID)}, nil
-}
 
 // ListRuns lists the tenant's runs, newest first.
 func (s *Service) ListRuns(ctx context.Context, r *limpetv1.ListRunsRequest) (*limpetv1.ListRunsResponse, error) {
@@ -162,65 +126,6 @@ func (s *Service) ReplayRun(ctx context.Context, r *limpetv1.ReplayRunRequest) (
 	return &limpetv1.ReplayRunResponse{TaskRuns: res.IDs}, nil
 }
 
-// ListPins lists the pins of live runs.
-func (s *Service) ListPins(ctx context.Context, r *limpetv1.ListPinsRequest) (*limpetv1.ListPinsResponse, error) {
-	tenant, err := tenantOf(ctx)
-	if err != nil {
-		return nil, err
-	}
-	v := s.view()
-	pins := v.Pins()
-	if r.GetWorker() != "" {
-		w, err := findWorker(v, tenant, r.GetWorker())
-		if err != nil {
-			return nil, err
-		}
-		pins = v.PinsOf(w.ID)
-	}
-	return takePins(v, tenant, pins, int(r.GetLimit())), nil
-}
-
-func takePins(v fsm.View, tenant fsm.TenantID, pins iter.Seq[*fsm.Pin], limit int) *limpetv1.ListPinsResponse {
-	const most = 10000
-	if limit <= 0 || limit > most {
-		limit = most
-	}
-	out := &limpetv1.ListPinsResponse{}
-	for p := range pins {
-		if p.Tenant != tenant {
-			continue
-		}
-		if len(out.GetPins()) == limit {
-			out.More = true
-			break
-		}
-		out.Pins = append(out.Pins, pinInfo(v, p))
-	}
-	return out
-}
-
-// ReleaseRunPin clears a pin, so that the run's next assignment sets it anew.
-func (s *Service) ReleaseRunPin(ctx context.Context, r *limpetv1.ReleaseRunPinRequest) (*limpetv1.ReleaseRunPinResponse, error) {
-	tenant, err := tenantOf(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if strings.TrimSpace(r.GetReason()) == "" {
-		return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: "reason", Want: "must say why", Hint: "a released pin may cost the run its state"}
-	}
-	run, err := findRun(s.view(), tenant, r.GetRunId())
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_ReleasePin{ReleasePin: &limpetv1.ReleasePin{
-		TenantId: string(tenant), RunId: string(run.ID), Reason: r.GetReason(),
-	}}})
-	if err != nil {
-		return nil, err
-	}
-	return &limpetv1.ReleaseRunPinResponse{RunId: string(run.ID)}, nil
-}
-
 // findRun looks a run up by id or by a unique prefix of it.
 func findRun(v fsm.View, tenant fsm.TenantID, id string) (*fsm.Run, error) {
 	if r, ok := v.Run(fsm.RunID(id)); ok && r.Tenant == tenant {
@@ -239,26 +144,6 @@ func findRun(v fsm.View, tenant fsm.TenantID, id string) (*fsm.Run, error) {
 		return nil, unknown("id", id, "no such run", "see `limpet run list`")
 	}
 	return found, nil
-}
-
-// findWorker looks a worker up by id, unique prefix of it, or name.
-func findWorker(v fsm.View, tenant fsm.TenantID, id string) (*fsm.Worker, error) {
-	if w, ok := v.Worker(fsm.WorkerID(id)); ok && w.Tenant == tenant {
-		return w, nil
-	}
-	var found []*fsm.Worker
-	for w := range v.Workers() {
-		if id != "" && w.Tenant == tenant && w.Lease.State != fsm.LeaseLost && (w.Name == id || strings.HasPrefix(string(w.ID), id)) {
-			found = append(found, w)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return nil, unknown("worker", id, "no such worker", "see `limpet worker list`")
-	}
-	return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: "worker", Got: id, Want: "means several workers", Hint: "give the id"}
 }
 
 func unknown(field, got, want, hint string) error {

@@ -109,7 +109,7 @@ func (s *server) api(h call) http.HandlerFunc {
 		}
 		var out any
 		if err == nil {
-			out, err = h(r, claims.Tenant)
+			out, err = h(r.WithContext(auth.WithClaims(r.Context(), claims)), claims.Tenant)
 		}
 		if err != nil {
 			s.fail(w, r, err)

@@ -21,9 +21,13 @@ func (s *server) routes() []route {
 		{"GET " + tenant + "/worker", s.workers},
 		{"GET /api/v1/workers/{worker}", s.worker},
 		{"PATCH /api/v1/workers/{worker}", s.patchWorker},
+		{"GET /api/v1/workers/{worker}/drain", s.drainState},
+		{"POST /api/v1/workers/{worker}/drain", s.drain},
+		{"POST /api/v1/workers/{worker}/resume", s.resume},
 
 		{"GET " + tenant + "/workflows", s.workflows},
 		{"GET /api/v1/workflows/{workflow}", s.workflow},
+		{"PATCH /api/v1/workflows/{workflow}", s.patchWorkflow},
 		{"GET /api/v1/workflows/{workflow}/versions", s.version},
 
 		{"GET " + inside + "/workflow-runs", s.runs},
@@ -32,6 +36,9 @@ func (s *server) routes() []route {
 		{"GET " + stable + "/workflow-runs/{run}", s.run},
 		{"GET " + stable + "/workflow-runs/{run}/status", s.runStatus},
 		{"GET " + tenant + "/workflow-runs/{run}/shape", s.runShape},
+		{"POST " + stable + "/workflow-runs/{run}/pin/release", s.releasePin},
+		{"POST " + stable + "/workflow-runs/{run}/pin/move", s.movePin},
+		{"GET " + tenant + "/audit", s.audit},
 
 		{"GET " + stable + "/tasks/{task}", s.task},
 		{"GET " + stable + "/tasks/{task}/logs", s.logs},

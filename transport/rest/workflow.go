@@ -8,6 +8,7 @@ import (
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
 )
 
 type workflowList struct {
@@ -16,12 +17,14 @@ type workflowList struct {
 }
 
 type workflowAnswer struct {
-	Metadata    resourceMeta  `json:"metadata"`
-	Name        string        `json:"name"`
-	Description string        `json:"description"`
-	Paused      bool          `json:"isPaused"`
-	Tenant      string        `json:"tenantId"`
-	Versions    []versionMeta `json:"versions"` // the latest
+	Metadata    resourceMeta `json:"metadata"`
+	Name        string       `json:"name"`
+	Description string       `json:"description"`
+	Paused      bool         `json:"isPaused"`
+	Tenant      string       `json:"tenantId"`
+	// OnLost is what becomes of HARD runs whose worker is lost.
+	OnLost   string        `json:"onLost"`
+	Versions []versionMeta `json:"versions"` // the latest
 }
 
 // versionMeta is what a workflow tells of its version.
@@ -103,6 +106,41 @@ func (s *server) workflow(r *http.Request, tenant fsm.TenantID) (any, error) {
 	return describeWorkflow(s.Backend.View(), w), nil
 }
 
+type workflowPatch struct {
+	OnLost *string `json:"onLost"`
+}
+
+// patchWorkflow decides what becomes of the workflow's HARD runs when their
+// worker is lost.
+func (s *server) patchWorkflow(r *http.Request, tenant fsm.TenantID) (any, error) {
+	actor, err := operator(r)
+	if err != nil {
+		return nil, err
+	}
+	var patch workflowPatch
+	if err := s.decode(r, &patch); err != nil {
+		return nil, err
+	}
+	if patch.OnLost == nil {
+		return nil, invalid("onLost", "", "must be given", `send {"onLost":"wait"}, "fail" or "repin"`)
+	}
+	policy, err := transport.ParseOnLost("onLost", *patch.OnLost)
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.findWorkflow(r, tenant)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.propose(r.Context(), "set what workflow "+w.Name+" does when a worker is lost", &limpetv1.Command{Kind: &limpetv1.Command_SetWorkflow{
+		SetWorkflow: &limpetv1.SetWorkflow{TenantId: string(tenant), Workflow: w.Name, OnLost: policy, Actor: actor},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return s.workflow(r, tenant)
+}
+
 // version describes one version of a workflow: the one that is asked for, or
 // the latest.
 func (s *server) version(r *http.Request, tenant fsm.TenantID) (any, error) {
@@ -152,7 +190,8 @@ func (s *server) findWorkflow(r *http.Request, tenant fsm.TenantID) (*fsm.Workfl
 
 func describeWorkflow(view fsm.View, w *fsm.Workflow) workflowAnswer {
 	out := workflowAnswer{
-		Metadata: meta(string(w.ID), w.CreatedWall, w.CreatedWall), Name: w.Name, Tenant: string(w.Tenant), Versions: []versionMeta{},
+		Metadata: meta(string(w.ID), w.CreatedWall, w.CreatedWall), Name: w.Name, Tenant: string(w.Tenant), OnLost: w.Policy().String(),
+		Versions: []versionMeta{},
 	}
 	if v, ok := view.Version(w.Latest); ok {
 		def := definitionOf(v)

@@ -652,18 +652,27 @@ type WorkerInfo struct {
 	// live, suspect or lost.
 	Lease string `protobuf:"bytes,3,opt,name=lease,proto3" json:"lease,omitempty"`
 	// active, paused or draining.
-	Mode          string      `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`
-	Epoch         int64       `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Node          string      `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
-	Session       string      `protobuf:"bytes,7,opt,name=session,proto3" json:"session,omitempty"`
-	LeaseSeconds  float64     `protobuf:"fixed64,8,opt,name=lease_seconds,json=leaseSeconds,proto3" json:"lease_seconds,omitempty"`
-	Reason        string      `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
-	Slots         []*SlotInfo `protobuf:"bytes,10,rep,name=slots,proto3" json:"slots,omitempty"`
-	Actions       []string    `protobuf:"bytes,11,rep,name=actions,proto3" json:"actions,omitempty"`
-	Labels        []string    `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty"`
-	Sdk           string      `protobuf:"bytes,13,opt,name=sdk,proto3" json:"sdk,omitempty"`
-	Running       int64       `protobuf:"varint,14,opt,name=running,proto3" json:"running,omitempty"`
-	Pins          int64       `protobuf:"varint,15,opt,name=pins,proto3" json:"pins,omitempty"`
+	Mode         string      `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`
+	Epoch        int64       `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Node         string      `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
+	Session      string      `protobuf:"bytes,7,opt,name=session,proto3" json:"session,omitempty"`
+	LeaseSeconds float64     `protobuf:"fixed64,8,opt,name=lease_seconds,json=leaseSeconds,proto3" json:"lease_seconds,omitempty"`
+	Reason       string      `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	Slots        []*SlotInfo `protobuf:"bytes,10,rep,name=slots,proto3" json:"slots,omitempty"`
+	Actions      []string    `protobuf:"bytes,11,rep,name=actions,proto3" json:"actions,omitempty"`
+	Labels       []string    `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty"`
+	Sdk          string      `protobuf:"bytes,13,opt,name=sdk,proto3" json:"sdk,omitempty"`
+	Running      int64       `protobuf:"varint,14,opt,name=running,proto3" json:"running,omitempty"`
+	Pins         int64       `protobuf:"varint,15,opt,name=pins,proto3" json:"pins,omitempty"`
+	// The place that it is, as it registered; empty for none.
+	Identity string `protobuf:"bytes,16,opt,name=identity,proto3" json:"identity,omitempty"`
+	// Of the state beside it.
+	Generation string `protobuf:"bytes,17,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Its name in gossip; empty if it does not gossip.
+	Member string `protobuf:"bytes,18,opt,name=member,proto3" json:"member,omitempty"`
+	// Seconds for which it is given work last, because it was lost too often; 0
+	// if it is not.
+	QuietSeconds  float64 `protobuf:"fixed64,19,opt,name=quiet_seconds,json=quietSeconds,proto3" json:"quiet_seconds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -803,6 +812,148 @@ func (x *WorkerInfo) GetPins() int64 {
 	return 0
 }
 
+func (x *WorkerInfo) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *WorkerInfo) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
+func (x *WorkerInfo) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *WorkerInfo) GetQuietSeconds() float64 {
+	if x != nil {
+		return x.QuietSeconds
+	}
+	return 0
+}
+
+type GetWorkerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id, unique prefix of one, or name.
+	Worker        string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWorkerRequest) Reset() {
+	*x = GetWorkerRequest{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWorkerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWorkerRequest) ProtoMessage() {}
+
+func (x *GetWorkerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWorkerRequest.ProtoReflect.Descriptor instead.
+func (*GetWorkerRequest) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetWorkerRequest) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+type GetWorkerResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Worker *WorkerInfo            `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	// Set while it drains.
+	Drain         *DrainInfo `protobuf:"bytes,2,opt,name=drain,proto3" json:"drain,omitempty"`
+	Pins          []*PinInfo `protobuf:"bytes,3,rep,name=pins,proto3" json:"pins,omitempty"`
+	MorePins      bool       `protobuf:"varint,4,opt,name=more_pins,json=morePins,proto3" json:"more_pins,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWorkerResponse) Reset() {
+	*x = GetWorkerResponse{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWorkerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWorkerResponse) ProtoMessage() {}
+
+func (x *GetWorkerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWorkerResponse.ProtoReflect.Descriptor instead.
+func (*GetWorkerResponse) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetWorkerResponse) GetWorker() *WorkerInfo {
+	if x != nil {
+		return x.Worker
+	}
+	return nil
+}
+
+func (x *GetWorkerResponse) GetDrain() *DrainInfo {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+func (x *GetWorkerResponse) GetPins() []*PinInfo {
+	if x != nil {
+		return x.Pins
+	}
+	return nil
+}
+
+func (x *GetWorkerResponse) GetMorePins() bool {
+	if x != nil {
+		return x.MorePins
+	}
+	return false
+}
+
 type SlotInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
@@ -814,7 +965,7 @@ type SlotInfo struct {
 
 func (x *SlotInfo) Reset() {
 	*x = SlotInfo{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[12]
+	mi := &file_limpet_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +977,7 @@ func (x *SlotInfo) String() string {
 func (*SlotInfo) ProtoMessage() {}
 
 func (x *SlotInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[12]
+	mi := &file_limpet_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +990,7 @@ func (x *SlotInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotInfo.ProtoReflect.Descriptor instead.
 func (*SlotInfo) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SlotInfo) GetType() string {
@@ -866,15 +1017,19 @@ func (x *SlotInfo) GetTotal() int32 {
 type SetModeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id, unique prefix of one, or name.
-	Worker        string     `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
-	Mode          WorkerMode `protobuf:"varint,2,opt,name=mode,proto3,enum=limpet.v1.WorkerMode" json:"mode,omitempty"`
+	Worker string     `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Mode   WorkerMode `protobuf:"varint,2,opt,name=mode,proto3,enum=limpet.v1.WorkerMode" json:"mode,omitempty"`
+	// Of a drain, from now on: then the worker leaves, whatever it still holds. 0
+	// for none.
+	DeadlineMs    int64  `protobuf:"varint,3,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetModeRequest) Reset() {
 	*x = SetModeRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[13]
+	mi := &file_limpet_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1041,7 @@ func (x *SetModeRequest) String() string {
 func (*SetModeRequest) ProtoMessage() {}
 
 func (x *SetModeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[13]
+	mi := &file_limpet_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1054,7 @@ func (x *SetModeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetModeRequest.ProtoReflect.Descriptor instead.
 func (*SetModeRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetModeRequest) GetWorker() string {
@@ -916,16 +1071,32 @@ func (x *SetModeRequest) GetMode() WorkerMode {
 	return WorkerMode_WORKER_MODE_ACTIVE
 }
 
+func (x *SetModeRequest) GetDeadlineMs() int64 {
+	if x != nil {
+		return x.DeadlineMs
+	}
+	return 0
+}
+
+func (x *SetModeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type SetModeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	WorkerId      string                 `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	WorkerId string                 `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// Set while it drains.
+	Drain         *DrainInfo `protobuf:"bytes,2,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetModeResponse) Reset() {
 	*x = SetModeResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[14]
+	mi := &file_limpet_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1108,7 @@ func (x *SetModeResponse) String() string {
 func (*SetModeResponse) ProtoMessage() {}
 
 func (x *SetModeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[14]
+	mi := &file_limpet_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1121,7 @@ func (x *SetModeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetModeResponse.ProtoReflect.Descriptor instead.
 func (*SetModeResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetModeResponse) GetWorkerId() string {
@@ -958,6 +1129,286 @@ func (x *SetModeResponse) GetWorkerId() string {
 		return x.WorkerId
 	}
 	return ""
+}
+
+func (x *SetModeResponse) GetDrain() *DrainInfo {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+type ListWorkflowsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListWorkflowsRequest) Reset() {
+	*x = ListWorkflowsRequest{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWorkflowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWorkflowsRequest) ProtoMessage() {}
+
+func (x *ListWorkflowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWorkflowsRequest.ProtoReflect.Descriptor instead.
+func (*ListWorkflowsRequest) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+type ListWorkflowsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workflows     []*WorkflowInfo        `protobuf:"bytes,1,rep,name=workflows,proto3" json:"workflows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListWorkflowsResponse) Reset() {
+	*x = ListWorkflowsResponse{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWorkflowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWorkflowsResponse) ProtoMessage() {}
+
+func (x *ListWorkflowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWorkflowsResponse.ProtoReflect.Descriptor instead.
+func (*ListWorkflowsResponse) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListWorkflowsResponse) GetWorkflows() []*WorkflowInfo {
+	if x != nil {
+		return x.Workflows
+	}
+	return nil
+}
+
+type WorkflowInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// NONE, SOFT or HARD, of the newest version.
+	Sticky   string `protobuf:"bytes,3,opt,name=sticky,proto3" json:"sticky,omitempty"`
+	Versions int64  `protobuf:"varint,4,opt,name=versions,proto3" json:"versions,omitempty"`
+	Tasks    int32  `protobuf:"varint,5,opt,name=tasks,proto3" json:"tasks,omitempty"`
+	// wait, fail or repin.
+	OnLost string `protobuf:"bytes,6,opt,name=on_lost,json=onLost,proto3" json:"on_lost,omitempty"`
+	// Live workers that have registered all of its actions.
+	Workers       int32 `protobuf:"varint,7,opt,name=workers,proto3" json:"workers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkflowInfo) Reset() {
+	*x = WorkflowInfo{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkflowInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkflowInfo) ProtoMessage() {}
+
+func (x *WorkflowInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkflowInfo.ProtoReflect.Descriptor instead.
+func (*WorkflowInfo) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *WorkflowInfo) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *WorkflowInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WorkflowInfo) GetSticky() string {
+	if x != nil {
+		return x.Sticky
+	}
+	return ""
+}
+
+func (x *WorkflowInfo) GetVersions() int64 {
+	if x != nil {
+		return x.Versions
+	}
+	return 0
+}
+
+func (x *WorkflowInfo) GetTasks() int32 {
+	if x != nil {
+		return x.Tasks
+	}
+	return 0
+}
+
+func (x *WorkflowInfo) GetOnLost() string {
+	if x != nil {
+		return x.OnLost
+	}
+	return ""
+}
+
+func (x *WorkflowInfo) GetWorkers() int32 {
+	if x != nil {
+		return x.Workers
+	}
+	return 0
+}
+
+type SetWorkflowPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name without regard to case.
+	Workflow string `protobuf:"bytes,1,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	// wait, fail or repin.
+	OnLost        string `protobuf:"bytes,2,opt,name=on_lost,json=onLost,proto3" json:"on_lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetWorkflowPolicyRequest) Reset() {
+	*x = SetWorkflowPolicyRequest{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetWorkflowPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetWorkflowPolicyRequest) ProtoMessage() {}
+
+func (x *SetWorkflowPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetWorkflowPolicyRequest.ProtoReflect.Descriptor instead.
+func (*SetWorkflowPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SetWorkflowPolicyRequest) GetWorkflow() string {
+	if x != nil {
+		return x.Workflow
+	}
+	return ""
+}
+
+func (x *SetWorkflowPolicyRequest) GetOnLost() string {
+	if x != nil {
+		return x.OnLost
+	}
+	return ""
+}
+
+type SetWorkflowPolicyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workflow      *WorkflowInfo          `protobuf:"bytes,1,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetWorkflowPolicyResponse) Reset() {
+	*x = SetWorkflowPolicyResponse{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetWorkflowPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetWorkflowPolicyResponse) ProtoMessage() {}
+
+func (x *SetWorkflowPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetWorkflowPolicyResponse.ProtoReflect.Descriptor instead.
+func (*SetWorkflowPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SetWorkflowPolicyResponse) GetWorkflow() *WorkflowInfo {
+	if x != nil {
+		return x.Workflow
+	}
+	return nil
 }
 
 type ListRunsRequest struct {
@@ -972,7 +1423,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[15]
+	mi := &file_limpet_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1435,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[15]
+	mi := &file_limpet_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1448,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListRunsRequest) GetStatus() string {
@@ -1032,7 +1483,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[16]
+	mi := &file_limpet_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1495,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[16]
+	mi := &file_limpet_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1508,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListRunsResponse) GetRuns() []*RunInfo {
@@ -1095,7 +1546,7 @@ type RunInfo struct {
 
 func (x *RunInfo) Reset() {
 	*x = RunInfo{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[17]
+	mi := &file_limpet_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1558,7 @@ func (x *RunInfo) String() string {
 func (*RunInfo) ProtoMessage() {}
 
 func (x *RunInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[17]
+	mi := &file_limpet_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1571,7 @@ func (x *RunInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunInfo.ProtoReflect.Descriptor instead.
 func (*RunInfo) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RunInfo) GetId() string {
@@ -1217,7 +1668,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[18]
+	mi := &file_limpet_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1680,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[18]
+	mi := &file_limpet_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1693,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetRunRequest) GetId() string {
@@ -1265,7 +1716,7 @@ type GetRunResponse struct {
 
 func (x *GetRunResponse) Reset() {
 	*x = GetRunResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[19]
+	mi := &file_limpet_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1728,7 @@ func (x *GetRunResponse) String() string {
 func (*GetRunResponse) ProtoMessage() {}
 
 func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[19]
+	mi := &file_limpet_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1741,7 @@ func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunResponse.ProtoReflect.Descriptor instead.
 func (*GetRunResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetRunResponse) GetRun() *RunInfo {
@@ -1353,7 +1804,7 @@ type TaskRunInfo struct {
 
 func (x *TaskRunInfo) Reset() {
 	*x = TaskRunInfo{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[20]
+	mi := &file_limpet_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1816,7 @@ func (x *TaskRunInfo) String() string {
 func (*TaskRunInfo) ProtoMessage() {}
 
 func (x *TaskRunInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[20]
+	mi := &file_limpet_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1829,7 @@ func (x *TaskRunInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskRunInfo.ProtoReflect.Descriptor instead.
 func (*TaskRunInfo) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TaskRunInfo) GetId() string {
@@ -1506,7 +1957,7 @@ type TriggerRunRequest struct {
 
 func (x *TriggerRunRequest) Reset() {
 	*x = TriggerRunRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[21]
+	mi := &file_limpet_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1969,7 @@ func (x *TriggerRunRequest) String() string {
 func (*TriggerRunRequest) ProtoMessage() {}
 
 func (x *TriggerRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[21]
+	mi := &file_limpet_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1982,7 @@ func (x *TriggerRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRunRequest.ProtoReflect.Descriptor instead.
 func (*TriggerRunRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TriggerRunRequest) GetWorkflow() string {
@@ -1578,7 +2029,7 @@ type TriggerRunResponse struct {
 
 func (x *TriggerRunResponse) Reset() {
 	*x = TriggerRunResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[22]
+	mi := &file_limpet_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +2041,7 @@ func (x *TriggerRunResponse) String() string {
 func (*TriggerRunResponse) ProtoMessage() {}
 
 func (x *TriggerRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[22]
+	mi := &file_limpet_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +2054,7 @@ func (x *TriggerRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRunResponse.ProtoReflect.Descriptor instead.
 func (*TriggerRunResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TriggerRunResponse) GetId() string {
@@ -1622,7 +2073,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[23]
+	mi := &file_limpet_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +2085,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[23]
+	mi := &file_limpet_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +2098,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CancelRunRequest) GetId() string {
@@ -1666,7 +2117,7 @@ type CancelRunResponse struct {
 
 func (x *CancelRunResponse) Reset() {
 	*x = CancelRunResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[24]
+	mi := &file_limpet_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +2129,7 @@ func (x *CancelRunResponse) String() string {
 func (*CancelRunResponse) ProtoMessage() {}
 
 func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[24]
+	mi := &file_limpet_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +2142,7 @@ func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunResponse.ProtoReflect.Descriptor instead.
 func (*CancelRunResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CancelRunResponse) GetTaskRuns() []string {
@@ -1710,7 +2161,7 @@ type ReplayRunRequest struct {
 
 func (x *ReplayRunRequest) Reset() {
 	*x = ReplayRunRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[25]
+	mi := &file_limpet_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1722,7 +2173,7 @@ func (x *ReplayRunRequest) String() string {
 func (*ReplayRunRequest) ProtoMessage() {}
 
 func (x *ReplayRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[25]
+	mi := &file_limpet_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1735,7 +2186,7 @@ func (x *ReplayRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRunRequest.ProtoReflect.Descriptor instead.
 func (*ReplayRunRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReplayRunRequest) GetId() string {
@@ -1754,7 +2205,7 @@ type ReplayRunResponse struct {
 
 func (x *ReplayRunResponse) Reset() {
 	*x = ReplayRunResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[26]
+	mi := &file_limpet_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1766,7 +2217,7 @@ func (x *ReplayRunResponse) String() string {
 func (*ReplayRunResponse) ProtoMessage() {}
 
 func (x *ReplayRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[26]
+	mi := &file_limpet_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1779,7 +2230,7 @@ func (x *ReplayRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRunResponse.ProtoReflect.Descriptor instead.
 func (*ReplayRunResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReplayRunResponse) GetTaskRuns() []string {
@@ -1800,7 +2251,7 @@ type ListPinsRequest struct {
 
 func (x *ListPinsRequest) Reset() {
 	*x = ListPinsRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[27]
+	mi := &file_limpet_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2263,7 @@ func (x *ListPinsRequest) String() string {
 func (*ListPinsRequest) ProtoMessage() {}
 
 func (x *ListPinsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[27]
+	mi := &file_limpet_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2276,7 @@ func (x *ListPinsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPinsRequest.ProtoReflect.Descriptor instead.
 func (*ListPinsRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListPinsRequest) GetWorker() string {
@@ -1852,7 +2303,7 @@ type ListPinsResponse struct {
 
 func (x *ListPinsResponse) Reset() {
 	*x = ListPinsResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[28]
+	mi := &file_limpet_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +2315,7 @@ func (x *ListPinsResponse) String() string {
 func (*ListPinsResponse) ProtoMessage() {}
 
 func (x *ListPinsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[28]
+	mi := &file_limpet_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +2328,7 @@ func (x *ListPinsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPinsResponse.ProtoReflect.Descriptor instead.
 func (*ListPinsResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListPinsResponse) GetPins() []*PinInfo {
@@ -1917,7 +2368,7 @@ type PinInfo struct {
 
 func (x *PinInfo) Reset() {
 	*x = PinInfo{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[29]
+	mi := &file_limpet_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2380,7 @@ func (x *PinInfo) String() string {
 func (*PinInfo) ProtoMessage() {}
 
 func (x *PinInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[29]
+	mi := &file_limpet_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2393,7 @@ func (x *PinInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PinInfo.ProtoReflect.Descriptor instead.
 func (*PinInfo) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PinInfo) GetRunId() string {
@@ -2053,7 +2504,7 @@ type ReleaseRunPinRequest struct {
 
 func (x *ReleaseRunPinRequest) Reset() {
 	*x = ReleaseRunPinRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[30]
+	mi := &file_limpet_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2516,7 @@ func (x *ReleaseRunPinRequest) String() string {
 func (*ReleaseRunPinRequest) ProtoMessage() {}
 
 func (x *ReleaseRunPinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[30]
+	mi := &file_limpet_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2529,7 @@ func (x *ReleaseRunPinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRunPinRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRunPinRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReleaseRunPinRequest) GetRunId() string {
@@ -2104,7 +2555,7 @@ type ReleaseRunPinResponse struct {
 
 func (x *ReleaseRunPinResponse) Reset() {
 	*x = ReleaseRunPinResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[31]
+	mi := &file_limpet_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2567,7 @@ func (x *ReleaseRunPinResponse) String() string {
 func (*ReleaseRunPinResponse) ProtoMessage() {}
 
 func (x *ReleaseRunPinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[31]
+	mi := &file_limpet_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,12 +2580,315 @@ func (x *ReleaseRunPinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRunPinResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseRunPinResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReleaseRunPinResponse) GetRunId() string {
 	if x != nil {
 		return x.RunId
+	}
+	return ""
+}
+
+type MoveRunPinRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	RunId string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// The worker that gets the run: id, unique prefix of one, or name.
+	Worker        string `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveRunPinRequest) Reset() {
+	*x = MoveRunPinRequest{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveRunPinRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveRunPinRequest) ProtoMessage() {}
+
+func (x *MoveRunPinRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveRunPinRequest.ProtoReflect.Descriptor instead.
+func (*MoveRunPinRequest) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *MoveRunPinRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *MoveRunPinRequest) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *MoveRunPinRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type MoveRunPinResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	WorkerId      string                 `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveRunPinResponse) Reset() {
+	*x = MoveRunPinResponse{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveRunPinResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveRunPinResponse) ProtoMessage() {}
+
+func (x *MoveRunPinResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveRunPinResponse.ProtoReflect.Descriptor instead.
+func (*MoveRunPinResponse) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *MoveRunPinResponse) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *MoveRunPinResponse) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+type ListAuditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many; 0 for 50.
+	Limit         int32 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditRequest) Reset() {
+	*x = ListAuditRequest{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditRequest) ProtoMessage() {}
+
+func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditRequest) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListAuditRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListAuditResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Acts          []*AuditInfo           `protobuf:"bytes,1,rep,name=acts,proto3" json:"acts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditResponse) Reset() {
+	*x = ListAuditResponse{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditResponse) ProtoMessage() {}
+
+func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
+func (*ListAuditResponse) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListAuditResponse) GetActs() []*AuditInfo {
+	if x != nil {
+		return x.Acts
+	}
+	return nil
+}
+
+type AuditInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	AtMs  int64                  `protobuf:"varint,2,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	// Id of the token, or "limpet" for what the cluster did on a standing word.
+	Actor         string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	Action        string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
+	Target        string `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
+	From          string `protobuf:"bytes,6,opt,name=from,proto3" json:"from,omitempty"`
+	To            string `protobuf:"bytes,7,opt,name=to,proto3" json:"to,omitempty"`
+	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditInfo) Reset() {
+	*x = AuditInfo{}
+	mi := &file_limpet_v1_admin_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditInfo) ProtoMessage() {}
+
+func (x *AuditInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_admin_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditInfo.ProtoReflect.Descriptor instead.
+func (*AuditInfo) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *AuditInfo) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *AuditInfo) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *AuditInfo) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *AuditInfo) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AuditInfo) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *AuditInfo) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *AuditInfo) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *AuditInfo) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -2152,7 +2906,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[32]
+	mi := &file_limpet_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2164,7 +2918,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[32]
+	mi := &file_limpet_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2177,7 +2931,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CreateTokenRequest) GetRole() string {
@@ -2210,7 +2964,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_limpet_v1_admin_proto_msgTypes[33]
+	mi := &file_limpet_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2976,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_admin_proto_msgTypes[33]
+	mi := &file_limpet_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2989,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_limpet_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -2249,7 +3003,7 @@ var File_limpet_v1_admin_proto protoreflect.FileDescriptor
 
 const file_limpet_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x15limpet/v1/admin.proto\x12\tlimpet.v1\x1a\x17limpet/v1/command.proto\"\x19\n" +
+	"\x15limpet/v1/admin.proto\x12\tlimpet.v1\x1a\x17limpet/v1/command.proto\x1a\x16limpet/v1/member.proto\"\x19\n" +
 	"\x17GetClusterStatusRequest\"\xac\x02\n" +
 	"\x18GetClusterStatusResponse\x12\x1d\n" +
 	"\n" +
@@ -2293,7 +3047,7 @@ const file_limpet_v1_admin_proto_rawDesc = "" +
 	"\x1aTransferLeadershipResponse\"\x14\n" +
 	"\x12ListWorkersRequest\"F\n" +
 	"\x13ListWorkersResponse\x12/\n" +
-	"\aworkers\x18\x01 \x03(\v2\x15.limpet.v1.WorkerInfoR\aworkers\"\xf8\x02\n" +
+	"\aworkers\x18\x01 \x03(\v2\x15.limpet.v1.WorkerInfoR\aworkers\"\xf1\x03\n" +
 	"\n" +
 	"WorkerInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -2311,16 +3065,49 @@ const file_limpet_v1_admin_proto_rawDesc = "" +
 	"\x06labels\x18\f \x03(\tR\x06labels\x12\x10\n" +
 	"\x03sdk\x18\r \x01(\tR\x03sdk\x12\x18\n" +
 	"\arunning\x18\x0e \x01(\x03R\arunning\x12\x12\n" +
-	"\x04pins\x18\x0f \x01(\x03R\x04pins\"H\n" +
+	"\x04pins\x18\x0f \x01(\x03R\x04pins\x12\x1a\n" +
+	"\bidentity\x18\x10 \x01(\tR\bidentity\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x11 \x01(\tR\n" +
+	"generation\x12\x16\n" +
+	"\x06member\x18\x12 \x01(\tR\x06member\x12#\n" +
+	"\rquiet_seconds\x18\x13 \x01(\x01R\fquietSeconds\"*\n" +
+	"\x10GetWorkerRequest\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\"\xb3\x01\n" +
+	"\x11GetWorkerResponse\x12-\n" +
+	"\x06worker\x18\x01 \x01(\v2\x15.limpet.v1.WorkerInfoR\x06worker\x12*\n" +
+	"\x05drain\x18\x02 \x01(\v2\x14.limpet.v1.DrainInfoR\x05drain\x12&\n" +
+	"\x04pins\x18\x03 \x03(\v2\x12.limpet.v1.PinInfoR\x04pins\x12\x1b\n" +
+	"\tmore_pins\x18\x04 \x01(\bR\bmorePins\"H\n" +
 	"\bSlotInfo\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04used\x18\x02 \x01(\x05R\x04used\x12\x14\n" +
-	"\x05total\x18\x03 \x01(\x05R\x05total\"S\n" +
+	"\x05total\x18\x03 \x01(\x05R\x05total\"\x8c\x01\n" +
 	"\x0eSetModeRequest\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12)\n" +
-	"\x04mode\x18\x02 \x01(\x0e2\x15.limpet.v1.WorkerModeR\x04mode\".\n" +
+	"\x04mode\x18\x02 \x01(\x0e2\x15.limpet.v1.WorkerModeR\x04mode\x12\x1f\n" +
+	"\vdeadline_ms\x18\x03 \x01(\x03R\n" +
+	"deadlineMs\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"Z\n" +
 	"\x0fSetModeResponse\x12\x1b\n" +
-	"\tworker_id\x18\x01 \x01(\tR\bworkerId\"[\n" +
+	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12*\n" +
+	"\x05drain\x18\x02 \x01(\v2\x14.limpet.v1.DrainInfoR\x05drain\"\x16\n" +
+	"\x14ListWorkflowsRequest\"N\n" +
+	"\x15ListWorkflowsResponse\x125\n" +
+	"\tworkflows\x18\x01 \x03(\v2\x17.limpet.v1.WorkflowInfoR\tworkflows\"\xaf\x01\n" +
+	"\fWorkflowInfo\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06sticky\x18\x03 \x01(\tR\x06sticky\x12\x1a\n" +
+	"\bversions\x18\x04 \x01(\x03R\bversions\x12\x14\n" +
+	"\x05tasks\x18\x05 \x01(\x05R\x05tasks\x12\x17\n" +
+	"\aon_lost\x18\x06 \x01(\tR\x06onLost\x12\x18\n" +
+	"\aworkers\x18\a \x01(\x05R\aworkers\"O\n" +
+	"\x18SetWorkflowPolicyRequest\x12\x1a\n" +
+	"\bworkflow\x18\x01 \x01(\tR\bworkflow\x12\x17\n" +
+	"\aon_lost\x18\x02 \x01(\tR\x06onLost\"P\n" +
+	"\x19SetWorkflowPolicyResponse\x123\n" +
+	"\bworkflow\x18\x01 \x01(\v2\x17.limpet.v1.WorkflowInfoR\bworkflow\"[\n" +
 	"\x0fListRunsRequest\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1a\n" +
 	"\bworkflow\x18\x02 \x01(\tR\bworkflow\x12\x14\n" +
@@ -2420,22 +3207,45 @@ const file_limpet_v1_admin_proto_rawDesc = "" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\".\n" +
 	"\x15ReleaseRunPinResponse\x12\x15\n" +
-	"\x06run_id\x18\x01 \x01(\tR\x05runId\"l\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\"Z\n" +
+	"\x11MoveRunPinRequest\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"H\n" +
+	"\x12MoveRunPinResponse\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1b\n" +
+	"\tworker_id\x18\x02 \x01(\tR\bworkerId\"(\n" +
+	"\x10ListAuditRequest\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\x05R\x05limit\"=\n" +
+	"\x11ListAuditResponse\x12(\n" +
+	"\x04acts\x18\x01 \x03(\v2\x14.limpet.v1.AuditInfoR\x04acts\"\xb4\x01\n" +
+	"\tAuditInfo\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x13\n" +
+	"\x05at_ms\x18\x02 \x01(\x03R\x04atMs\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06action\x18\x04 \x01(\tR\x06action\x12\x16\n" +
+	"\x06target\x18\x05 \x01(\tR\x06target\x12\x12\n" +
+	"\x04from\x18\x06 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\a \x01(\tR\x02to\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"l\n" +
 	"\x12CreateTokenRequest\x12\x12\n" +
 	"\x04role\x18\x01 \x01(\tR\x04role\x12\x1f\n" +
 	"\vttl_seconds\x18\x02 \x01(\x03R\n" +
 	"ttlSeconds\x12!\n" +
 	"\fgrpc_address\x18\x03 \x01(\tR\vgrpcAddress\"+\n" +
 	"\x13CreateTokenResponse\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token2\xf9\b\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token2\x88\f\n" +
 	"\x05Admin\x12[\n" +
 	"\x10GetClusterStatus\x12\".limpet.v1.GetClusterStatusRequest\x1a#.limpet.v1.GetClusterStatusResponse\x12I\n" +
 	"\n" +
 	"RemoveNode\x12\x1c.limpet.v1.RemoveNodeRequest\x1a\x1d.limpet.v1.RemoveNodeResponse\x12O\n" +
 	"\fLeaveCluster\x12\x1e.limpet.v1.LeaveClusterRequest\x1a\x1f.limpet.v1.LeaveClusterResponse\x12a\n" +
 	"\x12TransferLeadership\x12$.limpet.v1.TransferLeadershipRequest\x1a%.limpet.v1.TransferLeadershipResponse\x12L\n" +
-	"\vListWorkers\x12\x1d.limpet.v1.ListWorkersRequest\x1a\x1e.limpet.v1.ListWorkersResponse\x12@\n" +
-	"\aSetMode\x12\x19.limpet.v1.SetModeRequest\x1a\x1a.limpet.v1.SetModeResponse\x12C\n" +
+	"\vListWorkers\x12\x1d.limpet.v1.ListWorkersRequest\x1a\x1e.limpet.v1.ListWorkersResponse\x12F\n" +
+	"\tGetWorker\x12\x1b.limpet.v1.GetWorkerRequest\x1a\x1c.limpet.v1.GetWorkerResponse\x12@\n" +
+	"\aSetMode\x12\x19.limpet.v1.SetModeRequest\x1a\x1a.limpet.v1.SetModeResponse\x12R\n" +
+	"\rListWorkflows\x12\x1f.limpet.v1.ListWorkflowsRequest\x1a .limpet.v1.ListWorkflowsResponse\x12^\n" +
+	"\x11SetWorkflowPolicy\x12#.limpet.v1.SetWorkflowPolicyRequest\x1a$.limpet.v1.SetWorkflowPolicyResponse\x12C\n" +
 	"\bListRuns\x12\x1a.limpet.v1.ListRunsRequest\x1a\x1b.limpet.v1.ListRunsResponse\x12=\n" +
 	"\x06GetRun\x12\x18.limpet.v1.GetRunRequest\x1a\x19.limpet.v1.GetRunResponse\x12>\n" +
 	"\aWaitRun\x12\x18.limpet.v1.GetRunRequest\x1a\x19.limpet.v1.GetRunResponse\x12I\n" +
@@ -2444,7 +3254,10 @@ const file_limpet_v1_admin_proto_rawDesc = "" +
 	"\tCancelRun\x12\x1b.limpet.v1.CancelRunRequest\x1a\x1c.limpet.v1.CancelRunResponse\x12F\n" +
 	"\tReplayRun\x12\x1b.limpet.v1.ReplayRunRequest\x1a\x1c.limpet.v1.ReplayRunResponse\x12C\n" +
 	"\bListPins\x12\x1a.limpet.v1.ListPinsRequest\x1a\x1b.limpet.v1.ListPinsResponse\x12R\n" +
-	"\rReleaseRunPin\x12\x1f.limpet.v1.ReleaseRunPinRequest\x1a .limpet.v1.ReleaseRunPinResponse\x12L\n" +
+	"\rReleaseRunPin\x12\x1f.limpet.v1.ReleaseRunPinRequest\x1a .limpet.v1.ReleaseRunPinResponse\x12I\n" +
+	"\n" +
+	"MoveRunPin\x12\x1c.limpet.v1.MoveRunPinRequest\x1a\x1d.limpet.v1.MoveRunPinResponse\x12F\n" +
+	"\tListAudit\x12\x1b.limpet.v1.ListAuditRequest\x1a\x1c.limpet.v1.ListAuditResponse\x12L\n" +
 	"\vCreateToken\x12\x1d.limpet.v1.CreateTokenRequest\x1a\x1e.limpet.v1.CreateTokenResponseB5Z3github.com/limpet-dev/limpet/api/limpet/v1;limpetv1b\x06proto3"
 
 var (
@@ -2459,7 +3272,7 @@ func file_limpet_v1_admin_proto_rawDescGZIP() []byte {
 	return file_limpet_v1_admin_proto_rawDescData
 }
 
-var file_limpet_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_limpet_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_limpet_v1_admin_proto_goTypes = []any{
 	(*GetClusterStatusRequest)(nil),    // 0: limpet.v1.GetClusterStatusRequest
 	(*GetClusterStatusResponse)(nil),   // 1: limpet.v1.GetClusterStatusResponse
@@ -2473,75 +3286,105 @@ var file_limpet_v1_admin_proto_goTypes = []any{
 	(*ListWorkersRequest)(nil),         // 9: limpet.v1.ListWorkersRequest
 	(*ListWorkersResponse)(nil),        // 10: limpet.v1.ListWorkersResponse
 	(*WorkerInfo)(nil),                 // 11: limpet.v1.WorkerInfo
-	(*SlotInfo)(nil),                   // 12: limpet.v1.SlotInfo
-	(*SetModeRequest)(nil),             // 13: limpet.v1.SetModeRequest
-	(*SetModeResponse)(nil),            // 14: limpet.v1.SetModeResponse
-	(*ListRunsRequest)(nil),            // 15: limpet.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),           // 16: limpet.v1.ListRunsResponse
-	(*RunInfo)(nil),                    // 17: limpet.v1.RunInfo
-	(*GetRunRequest)(nil),              // 18: limpet.v1.GetRunRequest
-	(*GetRunResponse)(nil),             // 19: limpet.v1.GetRunResponse
-	(*TaskRunInfo)(nil),                // 20: limpet.v1.TaskRunInfo
-	(*TriggerRunRequest)(nil),          // 21: limpet.v1.TriggerRunRequest
-	(*TriggerRunResponse)(nil),         // 22: limpet.v1.TriggerRunResponse
-	(*CancelRunRequest)(nil),           // 23: limpet.v1.CancelRunRequest
-	(*CancelRunResponse)(nil),          // 24: limpet.v1.CancelRunResponse
-	(*ReplayRunRequest)(nil),           // 25: limpet.v1.ReplayRunRequest
-	(*ReplayRunResponse)(nil),          // 26: limpet.v1.ReplayRunResponse
-	(*ListPinsRequest)(nil),            // 27: limpet.v1.ListPinsRequest
-	(*ListPinsResponse)(nil),           // 28: limpet.v1.ListPinsResponse
-	(*PinInfo)(nil),                    // 29: limpet.v1.PinInfo
-	(*ReleaseRunPinRequest)(nil),       // 30: limpet.v1.ReleaseRunPinRequest
-	(*ReleaseRunPinResponse)(nil),      // 31: limpet.v1.ReleaseRunPinResponse
-	(*CreateTokenRequest)(nil),         // 32: limpet.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),        // 33: limpet.v1.CreateTokenResponse
-	(WorkerMode)(0),                    // 34: limpet.v1.WorkerMode
+	(*GetWorkerRequest)(nil),           // 12: limpet.v1.GetWorkerRequest
+	(*GetWorkerResponse)(nil),          // 13: limpet.v1.GetWorkerResponse
+	(*SlotInfo)(nil),                   // 14: limpet.v1.SlotInfo
+	(*SetModeRequest)(nil),             // 15: limpet.v1.SetModeRequest
+	(*SetModeResponse)(nil),            // 16: limpet.v1.SetModeResponse
+	(*ListWorkflowsRequest)(nil),       // 17: limpet.v1.ListWorkflowsRequest
+	(*ListWorkflowsResponse)(nil),      // 18: limpet.v1.ListWorkflowsResponse
+	(*WorkflowInfo)(nil),               // 19: limpet.v1.WorkflowInfo
+	(*SetWorkflowPolicyRequest)(nil),   // 20: limpet.v1.SetWorkflowPolicyRequest
+	(*SetWorkflowPolicyResponse)(nil),  // 21: limpet.v1.SetWorkflowPolicyResponse
+	(*ListRunsRequest)(nil),            // 22: limpet.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),           // 23: limpet.v1.ListRunsResponse
+	(*RunInfo)(nil),                    // 24: limpet.v1.RunInfo
+	(*GetRunRequest)(nil),              // 25: limpet.v1.GetRunRequest
+	(*GetRunResponse)(nil),             // 26: limpet.v1.GetRunResponse
+	(*TaskRunInfo)(nil),                // 27: limpet.v1.TaskRunInfo
+	(*TriggerRunRequest)(nil),          // 28: limpet.v1.TriggerRunRequest
+	(*TriggerRunResponse)(nil),         // 29: limpet.v1.TriggerRunResponse
+	(*CancelRunRequest)(nil),           // 30: limpet.v1.CancelRunRequest
+	(*CancelRunResponse)(nil),          // 31: limpet.v1.CancelRunResponse
+	(*ReplayRunRequest)(nil),           // 32: limpet.v1.ReplayRunRequest
+	(*ReplayRunResponse)(nil),          // 33: limpet.v1.ReplayRunResponse
+	(*ListPinsRequest)(nil),            // 34: limpet.v1.ListPinsRequest
+	(*ListPinsResponse)(nil),           // 35: limpet.v1.ListPinsResponse
+	(*PinInfo)(nil),                    // 36: limpet.v1.PinInfo
+	(*ReleaseRunPinRequest)(nil),       // 37: limpet.v1.ReleaseRunPinRequest
+	(*ReleaseRunPinResponse)(nil),      // 38: limpet.v1.ReleaseRunPinResponse
+	(*MoveRunPinRequest)(nil),          // 39: limpet.v1.MoveRunPinRequest
+	(*MoveRunPinResponse)(nil),         // 40: limpet.v1.MoveRunPinResponse
+	(*ListAuditRequest)(nil),           // 41: limpet.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),          // 42: limpet.v1.ListAuditResponse
+	(*AuditInfo)(nil),                  // 43: limpet.v1.AuditInfo
+	(*CreateTokenRequest)(nil),         // 44: limpet.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),        // 45: limpet.v1.CreateTokenResponse
+	(*DrainInfo)(nil),                  // 46: limpet.v1.DrainInfo
+	(WorkerMode)(0),                    // 47: limpet.v1.WorkerMode
 }
 var file_limpet_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: limpet.v1.GetClusterStatusResponse.nodes:type_name -> limpet.v1.NodeInfo
 	11, // 1: limpet.v1.ListWorkersResponse.workers:type_name -> limpet.v1.WorkerInfo
-	12, // 2: limpet.v1.WorkerInfo.slots:type_name -> limpet.v1.SlotInfo
-	34, // 3: limpet.v1.SetModeRequest.mode:type_name -> limpet.v1.WorkerMode
-	17, // 4: limpet.v1.ListRunsResponse.runs:type_name -> limpet.v1.RunInfo
-	17, // 5: limpet.v1.GetRunResponse.run:type_name -> limpet.v1.RunInfo
-	29, // 6: limpet.v1.GetRunResponse.pin:type_name -> limpet.v1.PinInfo
-	20, // 7: limpet.v1.GetRunResponse.tasks:type_name -> limpet.v1.TaskRunInfo
-	29, // 8: limpet.v1.ListPinsResponse.pins:type_name -> limpet.v1.PinInfo
-	0,  // 9: limpet.v1.Admin.GetClusterStatus:input_type -> limpet.v1.GetClusterStatusRequest
-	3,  // 10: limpet.v1.Admin.RemoveNode:input_type -> limpet.v1.RemoveNodeRequest
-	5,  // 11: limpet.v1.Admin.LeaveCluster:input_type -> limpet.v1.LeaveClusterRequest
-	7,  // 12: limpet.v1.Admin.TransferLeadership:input_type -> limpet.v1.TransferLeadershipRequest
-	9,  // 13: limpet.v1.Admin.ListWorkers:input_type -> limpet.v1.ListWorkersRequest
-	13, // 14: limpet.v1.Admin.SetMode:input_type -> limpet.v1.SetModeRequest
-	15, // 15: limpet.v1.Admin.ListRuns:input_type -> limpet.v1.ListRunsRequest
-	18, // 16: limpet.v1.Admin.GetRun:input_type -> limpet.v1.GetRunRequest
-	18, // 17: limpet.v1.Admin.WaitRun:input_type -> limpet.v1.GetRunRequest
-	21, // 18: limpet.v1.Admin.TriggerRun:input_type -> limpet.v1.TriggerRunRequest
-	23, // 19: limpet.v1.Admin.CancelRun:input_type -> limpet.v1.CancelRunRequest
-	25, // 20: limpet.v1.Admin.ReplayRun:input_type -> limpet.v1.ReplayRunRequest
-	27, // 21: limpet.v1.Admin.ListPins:input_type -> limpet.v1.ListPinsRequest
-	30, // 22: limpet.v1.Admin.ReleaseRunPin:input_type -> limpet.v1.ReleaseRunPinRequest
-	32, // 23: limpet.v1.Admin.CreateToken:input_type -> limpet.v1.CreateTokenRequest
-	1,  // 24: limpet.v1.Admin.GetClusterStatus:output_type -> limpet.v1.GetClusterStatusResponse
-	4,  // 25: limpet.v1.Admin.RemoveNode:output_type -> limpet.v1.RemoveNodeResponse
-	6,  // 26: limpet.v1.Admin.LeaveCluster:output_type -> limpet.v1.LeaveClusterResponse
-	8,  // 27: limpet.v1.Admin.TransferLeadership:output_type -> limpet.v1.TransferLeadershipResponse
-	10, // 28: limpet.v1.Admin.ListWorkers:output_type -> limpet.v1.ListWorkersResponse
-	14, // 29: limpet.v1.Admin.SetMode:output_type -> limpet.v1.SetModeResponse
-	16, // 30: limpet.v1.Admin.ListRuns:output_type -> limpet.v1.ListRunsResponse
-	19, // 31: limpet.v1.Admin.GetRun:output_type -> limpet.v1.GetRunResponse
-	19, // 32: limpet.v1.Admin.WaitRun:output_type -> limpet.v1.GetRunResponse
-	22, // 33: limpet.v1.Admin.TriggerRun:output_type -> limpet.v1.TriggerRunResponse
-	24, // 34: limpet.v1.Admin.CancelRun:output_type -> limpet.v1.CancelRunResponse
-	26, // 35: limpet.v1.Admin.ReplayRun:output_type -> limpet.v1.ReplayRunResponse
-	28, // 36: limpet.v1.Admin.ListPins:output_type -> limpet.v1.ListPinsResponse
-	31, // 37: limpet.v1.Admin.ReleaseRunPin:output_type -> limpet.v1.ReleaseRunPinResponse
-	33, // 38: limpet.v1.Admin.CreateToken:output_type -> limpet.v1.CreateTokenResponse
-	24, // [24:39] is the sub-list for method output_type
-	9,  // [9:24] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	14, // 2: limpet.v1.WorkerInfo.slots:type_name -> limpet.v1.SlotInfo
+	11, // 3: limpet.v1.GetWorkerResponse.worker:type_name -> limpet.v1.WorkerInfo
+	46, // 4: limpet.v1.GetWorkerResponse.drain:type_name -> limpet.v1.DrainInfo
+	36, // 5: limpet.v1.GetWorkerResponse.pins:type_name -> limpet.v1.PinInfo
+	47, // 6: limpet.v1.SetModeRequest.mode:type_name -> limpet.v1.WorkerMode
+	46, // 7: limpet.v1.SetModeResponse.drain:type_name -> limpet.v1.DrainInfo
+	19, // 8: limpet.v1.ListWorkflowsResponse.workflows:type_name -> limpet.v1.WorkflowInfo
+	19, // 9: limpet.v1.SetWorkflowPolicyResponse.workflow:type_name -> limpet.v1.WorkflowInfo
+	24, // 10: limpet.v1.ListRunsResponse.runs:type_name -> limpet.v1.RunInfo
+	24, // 11: limpet.v1.GetRunResponse.run:type_name -> limpet.v1.RunInfo
+	36, // 12: limpet.v1.GetRunResponse.pin:type_name -> limpet.v1.PinInfo
+	27, // 13: limpet.v1.GetRunResponse.tasks:type_name -> limpet.v1.TaskRunInfo
+	36, // 14: limpet.v1.ListPinsResponse.pins:type_name -> limpet.v1.PinInfo
+	43, // 15: limpet.v1.ListAuditResponse.acts:type_name -> limpet.v1.AuditInfo
+	0,  // 16: limpet.v1.Admin.GetClusterStatus:input_type -> limpet.v1.GetClusterStatusRequest
+	3,  // 17: limpet.v1.Admin.RemoveNode:input_type -> limpet.v1.RemoveNodeRequest
+	5,  // 18: limpet.v1.Admin.LeaveCluster:input_type -> limpet.v1.LeaveClusterRequest
+	7,  // 19: limpet.v1.Admin.TransferLeadership:input_type -> limpet.v1.TransferLeadershipRequest
+	9,  // 20: limpet.v1.Admin.ListWorkers:input_type -> limpet.v1.ListWorkersRequest
+	12, // 21: limpet.v1.Admin.GetWorker:input_type -> limpet.v1.GetWorkerRequest
+	15, // 22: limpet.v1.Admin.SetMode:input_type -> limpet.v1.SetModeRequest
+	17, // 23: limpet.v1.Admin.ListWorkflows:input_type -> limpet.v1.ListWorkflowsRequest
+	20, // 24: limpet.v1.Admin.SetWorkflowPolicy:input_type -> limpet.v1.SetWorkflowPolicyRequest
+	22, // 25: limpet.v1.Admin.ListRuns:input_type -> limpet.v1.ListRunsRequest
+	25, // 26: limpet.v1.Admin.GetRun:input_type -> limpet.v1.GetRunRequest
+	25, // 27: limpet.v1.Admin.WaitRun:input_type -> limpet.v1.GetRunRequest
+	28, // 28: limpet.v1.Admin.TriggerRun:input_type -> limpet.v1.TriggerRunRequest
+	30, // 29: limpet.v1.Admin.CancelRun:input_type -> limpet.v1.CancelRunRequest
+	32, // 30: limpet.v1.Admin.ReplayRun:input_type -> limpet.v1.ReplayRunRequest
+	34, // 31: limpet.v1.Admin.ListPins:input_type -> limpet.v1.ListPinsRequest
+	37, // 32: limpet.v1.Admin.ReleaseRunPin:input_type -> limpet.v1.ReleaseRunPinRequest
+	39, // 33: limpet.v1.Admin.MoveRunPin:input_type -> limpet.v1.MoveRunPinRequest
+	41, // 34: limpet.v1.Admin.ListAudit:input_type -> limpet.v1.ListAuditRequest
+	44, // 35: limpet.v1.Admin.CreateToken:input_type -> limpet.v1.CreateTokenRequest
+	1,  // 36: limpet.v1.Admin.GetClusterStatus:output_type -> limpet.v1.GetClusterStatusResponse
+	4,  // 37: limpet.v1.Admin.RemoveNode:output_type -> limpet.v1.RemoveNodeResponse
+	6,  // 38: limpet.v1.Admin.LeaveCluster:output_type -> limpet.v1.LeaveClusterResponse
+	8,  // 39: limpet.v1.Admin.TransferLeadership:output_type -> limpet.v1.TransferLeadershipResponse
+	10, // 40: limpet.v1.Admin.ListWorkers:output_type -> limpet.v1.ListWorkersResponse
+	13, // 41: limpet.v1.Admin.GetWorker:output_type -> limpet.v1.GetWorkerResponse
+	16, // 42: limpet.v1.Admin.SetMode:output_type -> limpet.v1.SetModeResponse
+	18, // 43: limpet.v1.Admin.ListWorkflows:output_type -> limpet.v1.ListWorkflowsResponse
+	21, // 44: limpet.v1.Admin.SetWorkflowPolicy:output_type -> limpet.v1.SetWorkflowPolicyResponse
+	23, // 45: limpet.v1.Admin.ListRuns:output_type -> limpet.v1.ListRunsResponse
+	26, // 46: limpet.v1.Admin.GetRun:output_type -> limpet.v1.GetRunResponse
+	26, // 47: limpet.v1.Admin.WaitRun:output_type -> limpet.v1.GetRunResponse
+	29, // 48: limpet.v1.Admin.TriggerRun:output_type -> limpet.v1.TriggerRunResponse
+	31, // 49: limpet.v1.Admin.CancelRun:output_type -> limpet.v1.CancelRunResponse
+	33, // 50: limpet.v1.Admin.ReplayRun:output_type -> limpet.v1.ReplayRunResponse
+	35, // 51: limpet.v1.Admin.ListPins:output_type -> limpet.v1.ListPinsResponse
+	38, // 52: limpet.v1.Admin.ReleaseRunPin:output_type -> limpet.v1.ReleaseRunPinResponse
+	40, // 53: limpet.v1.Admin.MoveRunPin:output_type -> limpet.v1.MoveRunPinResponse
+	42, // 54: limpet.v1.Admin.ListAudit:output_type -> limpet.v1.ListAuditResponse
+	45, // 55: limpet.v1.Admin.CreateToken:output_type -> limpet.v1.CreateTokenResponse
+	36, // [36:56] is the sub-list for method output_type
+	16, // [16:36] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_limpet_v1_admin_proto_init() }
@@ -2550,13 +3393,14 @@ func file_limpet_v1_admin_proto_init() {
 		return
 	}
 	file_limpet_v1_command_proto_init()
+	file_limpet_v1_member_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_limpet_v1_admin_proto_rawDesc), len(file_limpet_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,7 +27,10 @@ const (
 	Admin_LeaveCluster_FullMethodName       = "/limpet.v1.Admin/LeaveCluster"
 	Admin_TransferLeadership_FullMethodName = "/limpet.v1.Admin/TransferLeadership"
 	Admin_ListWorkers_FullMethodName        = "/limpet.v1.Admin/ListWorkers"
+	Admin_GetWorker_FullMethodName          = "/limpet.v1.Admin/GetWorker"
 	Admin_SetMode_FullMethodName            = "/limpet.v1.Admin/SetMode"
+	Admin_ListWorkflows_FullMethodName      = "/limpet.v1.Admin/ListWorkflows"
+	Admin_SetWorkflowPolicy_FullMethodName  = "/limpet.v1.Admin/SetWorkflowPolicy"
 	Admin_ListRuns_FullMethodName           = "/limpet.v1.Admin/ListRuns"
 	Admin_GetRun_FullMethodName             = "/limpet.v1.Admin/GetRun"
 	Admin_WaitRun_FullMethodName            = "/limpet.v1.Admin/WaitRun"
@@ -36,6 +39,8 @@ const (
 	Admin_ReplayRun_FullMethodName          = "/limpet.v1.Admin/ReplayRun"
 	Admin_ListPins_FullMethodName           = "/limpet.v1.Admin/ListPins"
 	Admin_ReleaseRunPin_FullMethodName      = "/limpet.v1.Admin/ReleaseRunPin"
+	Admin_MoveRunPin_FullMethodName         = "/limpet.v1.Admin/MoveRunPin"
+	Admin_ListAudit_FullMethodName          = "/limpet.v1.Admin/ListAudit"
 	Admin_CreateToken_FullMethodName        = "/limpet.v1.Admin/CreateToken"
 )
 
@@ -52,7 +57,12 @@ type AdminClient interface {
 	LeaveCluster(ctx context.Context, in *LeaveClusterRequest, opts ...grpc.CallOption) (*LeaveClusterResponse, error)
 	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
+	// One worker, what is pinned to it, and how far its drain is.
+	GetWorker(ctx context.Context, in *GetWorkerRequest, opts ...grpc.CallOption) (*GetWorkerResponse, error)
 	SetMode(ctx context.Context, in *SetModeRequest, opts ...grpc.CallOption) (*SetModeResponse, error)
+	ListWorkflows(ctx context.Context, in *ListWorkflowsRequest, opts ...grpc.CallOption) (*ListWorkflowsResponse, error)
+	// What an operator decides about a workflow, whatever its versions say.
+	SetWorkflowPolicy(ctx context.Context, in *SetWorkflowPolicyRequest, opts ...grpc.CallOption) (*SetWorkflowPolicyResponse, error)
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
 	GetRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error)
 	// Answers when the run is final.
@@ -62,6 +72,9 @@ type AdminClient interface {
 	ReplayRun(ctx context.Context, in *ReplayRunRequest, opts ...grpc.CallOption) (*ReplayRunResponse, error)
 	ListPins(ctx context.Context, in *ListPinsRequest, opts ...grpc.CallOption) (*ListPinsResponse, error)
 	ReleaseRunPin(ctx context.Context, in *ReleaseRunPinRequest, opts ...grpc.CallOption) (*ReleaseRunPinResponse, error)
+	MoveRunPin(ctx context.Context, in *MoveRunPinRequest, opts ...grpc.CallOption) (*MoveRunPinResponse, error)
+	// What operators did, newest first.
+	ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error)
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
 }
 
@@ -123,10 +136,40 @@ func (c *adminClient) ListWorkers(ctx context.Context, in *ListWorkersRequest, o
 	return out, nil
 }
 
+func (c *adminClient) GetWorker(ctx context.Context, in *GetWorkerRequest, opts ...grpc.CallOption) (*GetWorkerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetWorkerResponse)
+	err := c.cc.Invoke(ctx, Admin_GetWorker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) SetMode(ctx context.Context, in *SetModeRequest, opts ...grpc.CallOption) (*SetModeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SetModeResponse)
 	err := c.cc.Invoke(ctx, Admin_SetMode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ListWorkflows(ctx context.Context, in *ListWorkflowsRequest, opts ...grpc.CallOption) (*ListWorkflowsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListWorkflowsResponse)
+	err := c.cc.Invoke(ctx, Admin_ListWorkflows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) SetWorkflowPolicy(ctx context.Context, in *SetWorkflowPolicyRequest, opts ...grpc.CallOption) (*SetWorkflowPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetWorkflowPolicyResponse)
+	err := c.cc.Invoke(ctx, Admin_SetWorkflowPolicy_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +256,26 @@ func (c *adminClient) ReleaseRunPin(ctx context.Context, in *ReleaseRunPinReques
 	return out, nil
 }
 
+func (c *adminClient) MoveRunPin(ctx context.Context, in *MoveRunPinRequest, opts ...grpc.CallOption) (*MoveRunPinResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MoveRunPinResponse)
+	err := c.cc.Invoke(ctx, Admin_MoveRunPin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditResponse)
+	err := c.cc.Invoke(ctx, Admin_ListAudit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateTokenResponse)
@@ -236,7 +299,12 @@ type AdminServer interface {
 	LeaveCluster(context.Context, *LeaveClusterRequest) (*LeaveClusterResponse, error)
 	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
+	// One worker, what is pinned to it, and how far its drain is.
+	GetWorker(context.Context, *GetWorkerRequest) (*GetWorkerResponse, error)
 	SetMode(context.Context, *SetModeRequest) (*SetModeResponse, error)
+	ListWorkflows(context.Context, *ListWorkflowsRequest) (*ListWorkflowsResponse, error)
+	// What an operator decides about a workflow, whatever its versions say.
+	SetWorkflowPolicy(context.Context, *SetWorkflowPolicyRequest) (*SetWorkflowPolicyResponse, error)
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
 	GetRun(context.Context, *GetRunRequest) (*GetRunResponse, error)
 	// Answers when the run is final.
@@ -246,6 +314,9 @@ type AdminServer interface {
 	ReplayRun(context.Context, *ReplayRunRequest) (*ReplayRunResponse, error)
 	ListPins(context.Context, *ListPinsRequest) (*ListPinsResponse, error)
 	ReleaseRunPin(context.Context, *ReleaseRunPinRequest) (*ReleaseRunPinResponse, error)
+	MoveRunPin(context.Context, *MoveRunPinRequest) (*MoveRunPinResponse, error)
+	// What operators did, newest first.
+	ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error)
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
 	mustEmbedUnimplementedAdminServer()
 }
@@ -272,8 +343,17 @@ func (UnimplementedAdminServer) TransferLeadership(context.Context, *TransferLea
 func (UnimplementedAdminServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
 }
+func (UnimplementedAdminServer) GetWorker(context.Context, *GetWorkerRequest) (*GetWorkerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetWorker not implemented")
+}
 func (UnimplementedAdminServer) SetMode(context.Context, *SetModeRequest) (*SetModeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetMode not implemented")
+}
+func (UnimplementedAdminServer) ListWorkflows(context.Context, *ListWorkflowsRequest) (*ListWorkflowsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListWorkflows not implemented")
+}
+func (UnimplementedAdminServer) SetWorkflowPolicy(context.Context, *SetWorkflowPolicyRequest) (*SetWorkflowPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetWorkflowPolicy not implemented")
 }
 func (UnimplementedAdminServer) ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRuns not implemented")
@@ -298,6 +378,12 @@ func (UnimplementedAdminServer) ListPins(context.Context, *ListPinsRequest) (*Li
 }
 func (UnimplementedAdminServer) ReleaseRunPin(context.Context, *ReleaseRunPinRequest) (*ReleaseRunPinResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReleaseRunPin not implemented")
+}
+func (UnimplementedAdminServer) MoveRunPin(context.Context, *MoveRunPinRequest) (*MoveRunPinResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveRunPin not implemented")
+}
+func (UnimplementedAdminServer) ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAudit not implemented")
 }
 func (UnimplementedAdminServer) CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateToken not implemented")
@@ -413,6 +499,24 @@ func _Admin_ListWorkers_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_GetWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetWorkerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).GetWorker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_GetWorker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).GetWorker(ctx, req.(*GetWorkerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_SetMode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SetModeRequest)
 	if err := dec(in); err != nil {
@@ -427,6 +531,42 @@ func _Admin_SetMode_Handler(srv interface{}, ctx context.Context, dec func(inter
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServer).SetMode(ctx, req.(*SetModeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ListWorkflows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListWorkflowsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListWorkflows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListWorkflows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListWorkflows(ctx, req.(*ListWorkflowsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_SetWorkflowPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetWorkflowPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).SetWorkflowPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_SetWorkflowPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).SetWorkflowPolicy(ctx, req.(*SetWorkflowPolicyRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -575,6 +715,42 @@ func _Admin_ReleaseRunPin_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_MoveRunPin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveRunPinRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).MoveRunPin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_MoveRunPin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).MoveRunPin(ctx, req.(*MoveRunPinRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ListAudit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListAudit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListAudit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListAudit(ctx, req.(*ListAuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_CreateToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateTokenRequest)
 	if err := dec(in); err != nil {
@@ -621,8 +797,20 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Admin_ListWorkers_Handler,
 		},
 		{
+			MethodName: "GetWorker",
+			Handler:    _Admin_GetWorker_Handler,
+		},
+		{
 			MethodName: "SetMode",
 			Handler:    _Admin_SetMode_Handler,
+		},
+		{
+			MethodName: "ListWorkflows",
+			Handler:    _Admin_ListWorkflows_Handler,
+		},
+		{
+			MethodName: "SetWorkflowPolicy",
+			Handler:    _Admin_SetWorkflowPolicy_Handler,
 		},
 		{
 			MethodName: "ListRuns",
@@ -655,6 +843,14 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReleaseRunPin",
 			Handler:    _Admin_ReleaseRunPin_Handler,
+		},
+		{
+			MethodName: "MoveRunPin",
+			Handler:    _Admin_MoveRunPin_Handler,
+		},
+		{
+			MethodName: "ListAudit",
+			Handler:    _Admin_ListAudit_Handler,
 		},
 		{
 			MethodName: "CreateToken",
