@@ -39,13 +39,13 @@ func newBed(t *testing.T) *bed {
 }
 
 // hard makes a worker, and a HARD run that it has started.
-func (b *bed) hard(t *testing.T, name string) (fsm.WorkerID, fsm.RunID) {
+func (b *bed) hard(t *testing.T) (fsm.WorkerID, fsm.RunID) {
 	t.Helper()
 	client := b.node.Client(t)
 	client.Put(t, &compatv1.CreateWorkflowVersionRequest{
 		Name: "W", Sticky: compatv1.StickyStrategy_HARD.Enum(), Tasks: []*compatv1.CreateTaskOpts{{ReadableId: "w", Action: "w:w", Timeout: "60s"}},
 	})
-	id := b.worker(t, name)
+	id := b.worker(t, "gpu-1")
 	s := client.Listen(t, id)
 	run := client.Trigger(t, &compatv1.TriggerWorkflowRequest{Name: "w", Input: "{}"})
 	s.Started(t, s.Next(t))
@@ -70,7 +70,7 @@ func refused(t *testing.T, err error, code fsm.Code, field, part string) {
 
 func TestADrainTellsWhatItWaitsForAndIsAudited(t *testing.T) {
 	b := newBed(t)
-	id, run := b.hard(t, "gpu-1")
+	id, run := b.hard(t)
 	set, err := b.admin.SetMode(b.ctx, &limpetv1.SetModeRequest{
 		Worker: "gpu-1", Mode: limpetv1.WorkerMode_WORKER_MODE_DRAINING, DeadlineMs: 20_000, Reason: "kernel",
 	})
@@ -124,7 +124,7 @@ func TestModesThatAreWrongSayWhere(t *testing.T) {
 
 func TestWorkflowsAreListedWithTheirPolicy(t *testing.T) {
 	b := newBed(t)
-	b.hard(t, "gpu-1")
+	b.hard(t)
 	_, err := b.admin.SetWorkflowPolicy(b.ctx, &limpetv1.SetWorkflowPolicyRequest{Workflow: "w", OnLost: "FAIL"})
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func TestWorkflowsAreListedWithTheirPolicy(t *testing.T) {
 
 func TestARunSaysWhatALostWorkerMeans(t *testing.T) {
 	b := newBed(t)
-	b.hard(t, "gpu-1")
+	b.hard(t)
 	res, err := b.admin.TriggerRun(b.ctx, &limpetv1.TriggerRunRequest{Workflow: "w", Metadata: `{"limpet.on_lost":"repin"}`})
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestARunSaysWhatALostWorkerMeans(t *testing.T) {
 
 func TestMovesNeedAReasonAndALooseRun(t *testing.T) {
 	b := newBed(t)
-	_, run := b.hard(t, "gpu-1")
+	_, run := b.hard(t)
 	b.node.Client(t).Listen(t, b.worker(t, "gpu-2"))
 	_, err := b.admin.MoveRunPin(b.ctx, &limpetv1.MoveRunPinRequest{RunId: string(run), Worker: "gpu-2"})
 	refused(t, err, fsm.CodeInvalid, "reason", "must say why")

@@ -47,6 +47,8 @@ type blockerItem struct {
 type pinRequest struct {
 	Worker string `json:"workerId"`
 	Reason string `json:"reason"`
+
+	actor string
 }
 
 type pinAnswer struct {
@@ -156,12 +158,12 @@ func known(seconds float64) *float64 {
 
 // releasePin clears a pin, so that the run's next assignment sets it anew.
 func (s *server) releasePin(r *http.Request, tenant fsm.TenantID) (any, error) {
-	run, in, actor, err := s.pinCall(r, tenant)
+	in, run, err := s.pinCall(r, tenant)
 	if err != nil {
 		return nil, err
 	}
 	_, err = s.propose(r.Context(), "release the pin of run "+string(run.ID), &limpetv1.Command{Kind: &limpetv1.Command_ReleasePin{
-		ReleasePin: &limpetv1.ReleasePin{TenantId: string(tenant), RunId: string(run.ID), Reason: in.Reason, Actor: actor},
+		ReleasePin: &limpetv1.ReleasePin{TenantId: string(tenant), RunId: string(run.ID), Reason: in.Reason, Actor: in.actor},
 	}})
 	if err != nil {
 		return nil, err
@@ -171,7 +173,7 @@ func (s *server) releasePin(r *http.Request, tenant fsm.TenantID) (any, error) {
 
 // movePin gives a run, as it stands, to another worker.
 func (s *server) movePin(r *http.Request, tenant fsm.TenantID) (any, error) {
-	run, in, actor, err := s.pinCall(r, tenant)
+	in, run, err := s.pinCall(r, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +182,7 @@ func (s *server) movePin(r *http.Request, tenant fsm.TenantID) (any, error) {
 		return nil, err
 	}
 	_, err = s.propose(r.Context(), "move the pin of run "+string(run.ID), &limpetv1.Command{Kind: &limpetv1.Command_MovePin{
-		MovePin: &limpetv1.MovePin{TenantId: string(tenant), RunId: string(run.ID), WorkerId: worker, Reason: in.Reason, Actor: actor},
+		MovePin: &limpetv1.MovePin{TenantId: string(tenant), RunId: string(run.ID), WorkerId: worker, Reason: in.Reason, Actor: in.actor},
 	}})
 	if err != nil {
 		return nil, err
@@ -188,18 +190,20 @@ func (s *server) movePin(r *http.Request, tenant fsm.TenantID) (any, error) {
 	return pinAnswer{Run: string(run.ID), Worker: worker}, nil
 }
 
-func (s *server) pinCall(r *http.Request, tenant fsm.TenantID) (run *fsm.Run, in pinRequest, actor string, err error) {
-	if actor, err = operator(r); err != nil {
-		return nil, in, "", err
+func (s *server) pinCall(r *http.Request, tenant fsm.TenantID) (in pinRequest, run *fsm.Run, err error) {
+	actor, err := operator(r)
+	if err != nil {
+		return in, nil, err
 	}
 	if err = s.decode(r, &in); err != nil {
-		return nil, in, "", err
+		return in, nil, err
 	}
+	in.actor = actor
 	if strings.TrimSpace(in.Reason) == "" {
-		return nil, in, "", invalid("reason", in.Reason, "must say why", "it may cost the run its state")
+		return in, nil, invalid("reason", in.Reason, "must say why", "it may cost the run its state")
 	}
 	run, err = s.findRun(r, tenant)
-	return run, in, actor, err
+	return in, run, err
 }
 
 // audit tells what operators did, newest first.
