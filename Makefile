@@ -67,6 +67,12 @@ sdk-test: ## the published SDKs against a real cluster
 conformance: build deps ## every sentence of the page, per SDK, in calm and with nodes killed
 	@scripts/conformance.sh
 
+.PHONY: liveness
+liveness: build ## kill, freeze, restart and drain real workers and nodes, with figures (about 1 h); ARGS="--only kill --times 5" for a part
+	@mkdir -p $(CACHE)
+	go build -o $(CACHE)/liveness-harness ./tests/liveness
+	$(CACHE)/liveness-harness $(ARGS)
+
 .PHONY: bench
 bench: build ## measure throughput and latency
 	./scripts/bench.sh

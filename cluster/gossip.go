@@ -77,6 +77,7 @@ func gossipTuning() *memberlist.Config {
 	mc.GossipInterval, mc.GossipNodes = 100*time.Millisecond, 3
 	mc.PushPullInterval = 10 * time.Second
 	mc.TCPTimeout = 2 * time.Second
+	mc.EnableCompression = false // messages are small, and a compressor costs more than they do
 	mc.GossipVerifyIncoming, mc.GossipVerifyOutgoing = true, true
 	// A node that comes back under its name gets in at once, whatever address
 	// it has now.

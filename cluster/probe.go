@@ -145,6 +145,7 @@ func (n *Node) investigate(ctx context.Context, r *reign, doubts []doubt) {
 		n.wg.Go(func() {
 			defer func() { <-r.probing }()
 			v, words := n.inquire(ctx, r.liveness, d.member)
+			n.gossip.table.workers.countProbe(v)
 			select {
 			case r.testimonies <- testimony{d.worker, d.about, asked, v, words}:
 			case <-ctx.Done():

@@ -28,6 +28,45 @@ type workerTable struct {
 	mu     sync.Mutex
 	byName map[string]*workerMember
 	greet  []string
+	deaths int64
+	probes [verdictGone + 1]int64 // by verdict
+}
+
+// WorkerGossip is what this node's gossip says of the processes of workers, and
+// how often it was asked to make sure since the node started.
+type WorkerGossip struct {
+	Alive, Dead, Left int64
+	// Deaths counts how often a process was believed dead, rightly or not.
+	Deaths int64
+	// The probes of this node while it led, by what all nodes together said.
+	ProbedAlive, ProbedGone, ProbedUnsure int64
+}
+
+// WorkerGossip gives the counts for metrics.
+func (n *Node) WorkerGossip() WorkerGossip {
+	t := n.gossip.table.workers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := WorkerGossip{
+		Deaths: t.deaths, ProbedAlive: t.probes[verdictAlive], ProbedGone: t.probes[verdictGone], ProbedUnsure: t.probes[verdictNone],
+	}
+	for _, m := range t.byName {
+		switch m.state {
+		case memberAlive:
+			out.Alive++
+		case memberDead:
+			out.Dead++
+		case memberLeft:
+			out.Left++
+		}
+	}
+	return out
+}
+
+func (t *workerTable) countProbe(v verdict) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.probes[v]++
 }
 
 // workerMember is the process of one or more workers as gossip knows it.
@@ -53,6 +92,9 @@ func (t *workerTable) put(n *memberlist.Node, state memberState, now time.Time) 
 		t.byName[n.Name] = m
 		t.greet = append(t.greet, n.Name)
 		signal(t.fresh)
+	}
+	if state == memberDead && m.state != memberDead {
+		t.deaths++
 	}
 	m.state, m.since = state, now
 	m.addr = &net.UDPAddr{IP: n.Addr, Port: int(n.Port)}

@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+root=$PWD
 cache=$PWD/.cache
 logs=$cache/sdk
 binary=${LIMPET_BIN:-$PWD/bin/limpet}
@@ -234,6 +235,7 @@ set_up() {
 		say "building bin/limpet"
 		CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/limpet ./cmd/limpet & pids+=("$!")
 	fi
+	go build -o "$cache/liveness-harness" ./tests/liveness & pids+=("$!")
 	(set_up_node "$example_ts" && set_up_node "$storm_ts") & pids+=("$!")
 	set_up_python & pids+=("$!")
 	started+=("${pids[@]}")
@@ -253,6 +255,12 @@ storm_python() {
 	"$1" "python/$2" "$python" storm.py "$2" --binary "$binary" --dir "$logs/python"
 }
 
+# liveness SCENARIO TIMES: workers and nodes killed, restarted and drained; make
+# liveness does more of it, and judges the times too.
+liveness() {
+	step "liveness/$1" "$cache/liveness-harness" --bin "$binary" --dir "$logs/liveness" --only "$1" --times "$2" --workers 50 --no-aims
+}
+
 main() {
 	local mode
 	rm -f "$cache/sdk-counts"
@@ -269,6 +277,9 @@ main() {
 	for mode in "${storms_py[@]}"; do storm_python step "$mode"; done
 	for mode in "${quiet[@]}"; do storm_python launch "$mode"; done
 	collect
+	cd "$root"
+	for mode in kill identity rolling mixed; do liveness "$mode" 2; done
+	for mode in worker-and-leader elections; do liveness "$mode" 1; done
 
 	say
 	printf '%s\n' "${table[@]}"

@@ -22,10 +22,9 @@ import (
 )
 
 const (
-	// A restart waits so long, twice as long each time, and no longer than the
-	// longest; a program that was up for steadyAfter starts anew.
+	// A restart waits so long, twice as long each time, up to the setting; for a
+	// program that was up for steadyAfter it begins anew.
 	restartMin  = 500 * time.Millisecond
-	restartMax  = 30 * time.Second
 	steadyAfter = time.Minute
 )
 
@@ -136,7 +135,8 @@ func (a *Agent) environment() []string {
 
 // supervise starts the program, again and again as its restart policy says.
 func (a *Agent) supervise(ctx context.Context) (int, error) {
-	wait := restartMin
+	first := min(restartMin, a.cfg.RestartMax)
+	wait := first
 	for {
 		started := time.Now()
 		p, err := a.start()
@@ -161,7 +161,7 @@ func (a *Agent) supervise(ctx context.Context) (int, error) {
 			return p.code, nil
 		}
 		if time.Since(started) > steadyAfter {
-			wait = restartMin
+			wait = first
 		}
 		a.log.Info("the program is started again", "in", wait)
 		select {
@@ -171,7 +171,7 @@ func (a *Agent) supervise(ctx context.Context) (int, error) {
 			return p.code, nil
 		case <-time.After(wait):
 		}
-		wait = min(restartMax, 2*wait)
+		wait = min(a.cfg.RestartMax, 2*wait)
 	}
 }
 

@@ -50,6 +50,9 @@ type Config struct {
 	Identity string
 	State    State
 	Restart  Restart
+	// RestartMax is the longest pause before a restart; the first is half a second,
+	// and each is twice the one before.
+	RestartMax time.Duration
 	// DrainTimeout bounds how long a stop waits for the worker's tasks, and
 	// StopTimeout how long the program then has to end.
 	DrainTimeout, StopTimeout time.Duration
@@ -72,6 +75,7 @@ type Config struct {
 const (
 	DefaultDrainTimeout = 30 * time.Second
 	DefaultStopTimeout  = 10 * time.Second
+	DefaultRestartMax   = 30 * time.Second
 	DefaultListen       = "127.0.0.1:0"
 )
 
@@ -82,6 +86,9 @@ func (c *Config) complete() error {
 	}
 	if c.Restart == "" {
 		c.Restart = RestartOnFailure
+	}
+	if c.RestartMax == 0 {
+		c.RestartMax = DefaultRestartMax
 	}
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = DefaultDrainTimeout

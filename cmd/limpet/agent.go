@@ -61,6 +61,7 @@ a second one stops it at once.`,
 	f.StringVar(&cfg.Identity, "identity", "", "name of the place, the same at every start (default: one that is made and kept in the data directory)")
 	f.StringVar(&state, "state", string(agent.StateDisk), "disk: a program that is started again finds its state; memory: it does not, and is another place")
 	f.StringVar(&restart, "restart", string(agent.RestartOnFailure), "always, on-failure or never")
+	f.DurationVar(&cfg.RestartMax, "restart-max", agent.DefaultRestartMax, "longest pause before a restart; the first is 0.5s, each twice the one before")
 	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", agent.DefaultDrainTimeout, "how long a stop waits for the worker's tasks")
 	f.DurationVar(&cfg.StopTimeout, "stop-timeout", agent.DefaultStopTimeout, "how long the program then has to end before it is killed")
 	f.StringVar(&cfg.Listen, "listen", agent.DefaultListen, "host:port for the program")

@@ -41,6 +41,8 @@ var layers = []layer{
 	{dir: "examples", ours: []string{"api", "client"}, deny: []string{raftLib}},
 	{dir: "internal", ours: []string{"api"}, deny: []string{raftLib}},
 	{dir: "internal/invariant"},
+	// It tests the program from outside, by its ports and by the Go SDK.
+	{dir: "tests", ours: []string{"api", "client"}, deny: []string{raftLib, memberlistLib}},
 	{dir: "cmd", ours: []string{"api", "fsm", "scheduler", "cluster", "transport", "client", "web", "docs", "internal", "faults/lab"}},
 	{dir: "faults", ours: []string{"api", "fsm", "scheduler", "cluster", "transport", "client", "web", "docs", "internal", "cmd"}},
 	{dir: "faults/lab", ours: []string{"api", "fsm", "scheduler", "cluster", "transport", "client", "web", "docs", "internal", "faults"}},

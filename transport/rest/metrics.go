@@ -109,7 +109,7 @@ func (s *server) nodeMetrics(e *exposition) {
 	e.write("limpet_calls_total", "counter", "gRPC calls that have ended, by method and code.", calls...)
 	refused := c.Refused()
 	var refusals []sample
-	for code := fsm.CodeInvalid; code <= fsm.CodeExhausted; code++ {
+	for code := fsm.CodeInvalid; code <= fsm.CodeFenced; code++ {
 		refusals = append(refusals, sample{[]string{"code", code.String()}, refused[code]})
 	}
 	e.write("limpet_refusals_total", "counter", "Commands and arguments that were refused, by code.", refusals...)
@@ -117,5 +117,12 @@ func (s *server) nodeMetrics(e *exposition) {
 	e.counter("limpet_cancels_total", "Orders to cancel a task run sent to workers.", c.Cancels.Load())
 	e.counter("limpet_results_total", "Results of finished runs delivered to subscribers.", c.Results.Load())
 	e.counter("limpet_fenced_reports_total", "Reports refused because their attempt was over.", c.Fenced.Load())
+	g := s.Gossip()
+	e.write("limpet_gossip_workers", "gauge", "Processes of workers in this node's gossip, by state.",
+		sample{[]string{"state", "alive"}, g.Alive}, sample{[]string{"state", "dead"}, g.Dead}, sample{[]string{"state", "left"}, g.Left})
+	e.counter("limpet_gossip_worker_deaths_total", "How often gossip believed a worker's process dead, rightly or not; no lease ends by that alone.", g.Deaths)
+	e.write("limpet_probes_total", "counter", "Workers in doubt that this node asked all nodes after while it led, by what they said.",
+		sample{[]string{"verdict", "alive"}, g.ProbedAlive}, sample{[]string{"verdict", "gone"}, g.ProbedGone},
+		sample{[]string{"verdict", "unsure"}, g.ProbedUnsure})
 	e.counter("limpet_oversized_total", "Payloads that were too large.", c.Oversized.Load())
 }

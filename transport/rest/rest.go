@@ -36,10 +36,19 @@ type Config struct {
 	Counters *transport.Counters
 	// Ready says whether the node can serve, and if not why not. Nil for always.
 	Ready func() (ok bool, reason string)
+	// Gossip gives what this node's gossip says of workers; nil without gossip.
+	Gossip func() GossipCounts
 	// Version of the program, for metrics and the verbose health check.
 	Version string
 	// Logger is nil for silence.
 	Logger hclog.Logger
+}
+
+// GossipCounts are the figures on the gossip of workers for the metrics.
+type GossipCounts struct {
+	Alive, Dead, Left                     int64
+	Deaths                                int64
+	ProbedAlive, ProbedGone, ProbedUnsure int64
 }
 
 type server struct {
@@ -51,6 +60,9 @@ type server struct {
 func New(cfg Config) http.Handler {
 	if cfg.Ready == nil {
 		cfg.Ready = func() (bool, string) { return true, "" }
+	}
+	if cfg.Gossip == nil {
+		cfg.Gossip = func() GossipCounts { return GossipCounts{} }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()

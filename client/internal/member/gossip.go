@@ -71,6 +71,7 @@ func tuning() *memberlist.Config {
 	mc.TCPTimeout = 2 * time.Second
 	mc.DeadNodeReclaimTime = time.Millisecond
 	mc.HandoffQueueDepth = 256
+	mc.EnableCompression = false // messages are small, and a compressor costs more than they do
 	return mc
 }
 
