@@ -115,6 +115,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("restart is %q: must be always, on-failure or never", c.Restart)
 	case c.DrainTimeout < 0:
 		return fmt.Errorf("drain-timeout is %v: must not be negative", c.DrainTimeout)
+	case c.RestartMax < 0:
+		return fmt.Errorf("restart-max is %v: must not be negative", c.RestartMax)
 	case c.StopTimeout < 0:
 		return fmt.Errorf("stop-timeout is %v: must not be negative", c.StopTimeout)
 	case c.Identity != strings.TrimSpace(c.Identity):

@@ -84,13 +84,24 @@ func (p *place) file(name string) string { return filepath.Join(p.dir, name) }
 // write replaces a file as a whole.
 func (p *place) write(name string, data []byte) error {
 	tmp := p.file(name + ".new")
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+	if err := writeSynced(tmp, data); err != nil {
 		return fmt.Errorf("write the %s: %w", name, err)
 	}
 	if err := os.Rename(tmp, p.file(name)); err != nil {
 		return fmt.Errorf("write the %s: %w", name, err)
 	}
 	return nil
+}
+
+// writeSynced makes sure that a rename after it does not put an empty file in the
+// place of a good one when the power fails.
+func writeSynced(file string, data []byte) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func (p *place) readLast() error {
