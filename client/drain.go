@@ -2,6 +2,7 @@ package limpet
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/limpet-dev/limpet/api/compat"
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/client/internal/nodes"
 )
 
 const (
@@ -60,6 +62,9 @@ func (w *Worker) drained(ctx context.Context) bool {
 		d = res.GetDrain()
 		return err
 	})
+	if errors.Is(err, nodes.ErrClosed) {
+		return true // the client was closed before its worker: nobody can be asked
+	}
 	if code := status.Code(err); code == codes.Unimplemented || code == codes.NotFound {
 		return true // the server knows of no drains: what runs here is all
 	}

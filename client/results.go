@@ -45,6 +45,7 @@ type results struct {
 
 	mu      sync.Mutex
 	started bool
+	closed  bool
 	waiting map[string][]chan *compat.WorkflowRunEvent
 	stream  compat.Dispatcher_SubscribeToWorkflowRunsClient
 	some    chan struct{} // capacity 1: somebody waits
@@ -59,8 +60,8 @@ func newResults(c *Client) *results {
 func (r *results) close() {
 	r.cancel()
 	r.mu.Lock()
+	r.closed = true
 	started := r.started
-	r.started = true // nobody starts it any more
 	r.mu.Unlock()
 	if started {
 		<-r.done
@@ -104,7 +105,7 @@ func resultOf(e *compat.WorkflowRunEvent) (*Result, error) {
 func (r *results) add(run string, end chan *compat.WorkflowRunEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.started {
+	if !r.started && !r.closed {
 		r.started = true
 		go r.run()
 	}

@@ -156,8 +156,8 @@ func addTask[In, Out any](w *workflow, name string, fn func(Context, In) (Out, e
 	if strings.TrimSpace(name) == "" {
 		w.problems = append(w.problems, errors.New("the name of a task must not be empty"))
 	}
-	if slices.ContainsFunc(w.request.GetTasks(), func(t *compatv1.CreateTaskOpts) bool { return t.GetReadableId() == name }) {
-		w.problems = append(w.problems, fmt.Errorf("two tasks are called %q", name))
+	if slices.ContainsFunc(w.request.GetTasks(), func(t *compatv1.CreateTaskOpts) bool { return strings.EqualFold(t.GetReadableId(), name) }) {
+		w.problems = append(w.problems, fmt.Errorf("two tasks are called %q; upper and lower case are the same to a cluster", name))
 	}
 	w.handlers[action] = func(ctx Context, raw json.RawMessage) (any, error) {
 		var in In

@@ -147,6 +147,9 @@ func NewWorker(c *Client, name string, opts ...WorkerOption) (*Worker, error) {
 			return nil, err
 		}
 		for action, h := range d.handlers {
+			if other, ok := w.workflowOf[action]; ok {
+				return nil, fmt.Errorf("limpet: worker %q: the workflows %q and %q both have the action %q", name, other, d.request.GetName(), action)
+			}
 			w.handlers[action], w.workflowOf[action] = h, d.request.GetName()
 		}
 	}

@@ -73,17 +73,17 @@ func newBed(t *testing.T) *bed {
 	return b
 }
 
-func (b *bed) register(t *testing.T, name string) {
+func (b *bed) register(t *testing.T) {
 	t.Helper()
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "bearer t")
-	if _, err := b.program.Register(ctx, &compat.WorkerRegisterRequest{WorkerName: name, Actions: []string{"a:b"}}); err != nil {
+	if _, err := b.program.Register(ctx, &compat.WorkerRegisterRequest{WorkerName: "w", Actions: []string{"a:b"}}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (b *bed) listen(t *testing.T, worker string) compat.Dispatcher_ListenV2Client {
+func (b *bed) listen(t *testing.T) compat.Dispatcher_ListenV2Client {
 	t.Helper()
-	s, err := b.program.ListenV2(t.Context(), &compat.WorkerListenRequest{WorkerId: worker})
+	s, err := b.program.ListenV2(t.Context(), &compat.WorkerListenRequest{WorkerId: "w"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func startOrder(run string, attempt int32) *compat.AssignedAction {
 
 func TestARegistrationSaysWhereTheWorkerIs(t *testing.T) {
 	b := newBed(t)
-	b.register(t, "w")
+	b.register(t)
 	c := b.nodes[0].Next(t, "Register")
 	labels := c.Request.(*compat.WorkerRegisterRequest).GetLabels() //nolint:forcetypeassert // what Register gets
 	for k, want := range map[string]string{limpetv1.LabelIdentity: "gpu-1/w", limpetv1.LabelGeneration: "generation-1"} {
@@ -114,13 +114,13 @@ func TestARegistrationSaysWhereTheWorkerIs(t *testing.T) {
 	if got := c.Header.Get(limpetv1.HeaderUserAgent); len(got) != 1 || got[0][:5] != "sdk/1" {
 		t.Errorf("the program's user agent is told as %q", got)
 	}
-	b.register(t, "w")
+	b.register(t)
 	again := b.nodes[0].Next(t, "Register").Request.(*compat.WorkerRegisterRequest) //nolint:forcetypeassert // what Register gets
 	if got := again.GetLabels()[limpetv1.LabelIdentity].GetStrValue(); got != "gpu-1/w#2" {
 		t.Errorf("a second worker of that name in one process is %q", got)
 	}
 	b.proxy.begin("incarnation-2", "generation-1")
-	b.register(t, "w")
+	b.register(t)
 	again = b.nodes[0].Next(t, "Register").Request.(*compat.WorkerRegisterRequest) //nolint:forcetypeassert // what Register gets
 	if got := again.GetLabels()[limpetv1.LabelIdentity].GetStrValue(); got != "gpu-1/w" {
 		t.Errorf("after a restart the worker is %q", got)
@@ -156,8 +156,8 @@ func TestANoIsPassedOnAtOnce(t *testing.T) {
 
 func TestAStreamGoesOnAtAnotherNodeAndRepeatsNothing(t *testing.T) {
 	b := newBed(t)
-	b.register(t, "w")
-	s := b.listen(t, "w")
+	b.register(t)
+	s := b.listen(t)
 	first := b.nodes[0].Stream(t)
 	if got := first.Header.Get(limpetv1.HeaderIncarnation); len(got) != 1 || got[0] != "incarnation-1" {
 		t.Errorf("the stream is opened as %q", got)
@@ -188,10 +188,10 @@ func TestAStreamGoesOnAtAnotherNodeAndRepeatsNothing(t *testing.T) {
 
 func TestOnlyTheNewestStreamOfAWorkerLives(t *testing.T) {
 	b := newBed(t)
-	b.register(t, "w")
-	s := b.listen(t, "w")
+	b.register(t)
+	s := b.listen(t)
 	first := b.nodes[0].Stream(t)
-	b.listen(t, "w")
+	b.listen(t)
 	first.Gone(t)
 	if _, err := s.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("the older stream ends with %v", err)
@@ -215,8 +215,8 @@ func TestAHeartbeatIsAnsweredThoughNoNodeIs(t *testing.T) {
 
 func TestAWorkerThatSaidGoodbyeIsNotBroughtBack(t *testing.T) {
 	b := newBed(t)
-	b.register(t, "w")
-	s := b.listen(t, "w")
+	b.register(t)
+	s := b.listen(t)
 	stream := b.nodes[0].Stream(t)
 	if _, workers := b.proxy.present(); len(workers) != 1 {
 		t.Errorf("the workers are %v", workers)

@@ -70,7 +70,7 @@ func (l *lab) killAndReturn(ctx context.Context, w *worker, kind, id string, s *
 	if err != nil {
 		return w, err
 	}
-	if err := sleep(ctx, rand.N(step)); err != nil { //nolint:gosec // so is when
+	if err := sleep(ctx, rand.N(step*4/5)); err != nil { //nolint:gosec // so is when
 		return w, err
 	}
 	at := time.Now()

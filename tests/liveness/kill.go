@@ -159,6 +159,7 @@ func (l *lab) ends(ctx context.Context, run *limpet.RunRef) error {
 	if err := res.Into("hold", &out); err != nil {
 		return err
 	}
+	l.evidence.update()
 	who := l.evidence.all(func(e line) bool {
 		return e.Kind == "end" && e.Run == run.ID() && e.Worker == out.Worker && e.Attempt == out.Attempt
 	})

@@ -37,6 +37,9 @@ type Conn struct {
 	Addr string
 }
 
+// ErrClosed is what a closed set answers.
+var ErrClosed = errors.New("the connections to the nodes are closed")
+
 // New makes a set of the nodes at the given addresses, host:port each. They are
 // tried in random order, so that many programs spread over the nodes. It does
 // not connect yet. The error names an address that is malformed.
@@ -72,7 +75,7 @@ func (s *Set) Get() (*Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, errors.New("the connections to the nodes are closed")
+		return nil, ErrClosed
 	}
 	addr := s.addrs[s.current]
 	if c := s.conns[addr]; c != nil {
