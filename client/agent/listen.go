@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -57,7 +58,13 @@ func (p *proxy) listen(stream grpc.ServerStream, method string) error {
 		case p.hasLeft(l.worker):
 			return status.Error(codes.Unavailable, "the worker has left")
 		}
-		p.log.Info("the assignment stream is opened at another node", "worker", l.worker, "node", conn.Addr, "error", status.Convert(err).Message())
+		// An outage of all nodes is one line, and not one for each try.
+		level := slog.LevelDebug
+		if l.up {
+			level = slog.LevelInfo
+		}
+		l.up = false
+		p.log.Log(ctx, level, "the assignment stream broke and is opened at another node", "worker", l.worker, "node", conn.Addr, "error", status.Convert(err).Message())
 		p.nodes.Failed(conn)
 		if !b.wait(ctx) {
 			return status.Error(codes.Unavailable, "the stream has ended")
@@ -94,6 +101,7 @@ type listening struct {
 	worker  string
 	passed  map[order]bool
 	opened  bool
+	up      bool  // it is open now
 	broken  error // the program's end of it
 }
 
@@ -112,6 +120,10 @@ func (l *listening) serve(ctx context.Context, conn *nodes.Conn, b *backoff) err
 		return err
 	}
 	md, err := up.Header()
+	if err == nil && md != nil {
+		l.up = true
+		l.proxy.log.Info("the assignment stream is open", "worker", l.worker, "node", conn.Addr)
+	}
 	if err == nil && md != nil && !l.opened {
 		l.opened = true
 		if err := l.stream.SendHeader(md); err != nil {

@@ -86,8 +86,10 @@ func TestADrainTellsWhatItWaitsForAndIsAudited(t *testing.T) {
 		t.Errorf("the drain: %v", d)
 	}
 	b.cluster.Advance(21 * time.Second)
-	if got, err = b.admin.GetWorker(b.ctx, &limpetv1.GetWorkerRequest{Worker: string(id)}); err != nil || !got.GetDrain().GetDrained() {
-		t.Errorf("after its deadline: %v, %v", got, err)
+	for _, name := range []string{string(id), "gpu-1"} { // by its name too, though it is lost now
+		if got, err = b.admin.GetWorker(b.ctx, &limpetv1.GetWorkerRequest{Worker: name}); err != nil || !got.GetDrain().GetDrained() {
+			t.Errorf("%s after its deadline: %v, %v", name, got, err)
+		}
 	}
 	acts, err := b.admin.ListAudit(b.ctx, &limpetv1.ListAuditRequest{})
 	if err != nil || len(acts.GetActs()) == 0 {

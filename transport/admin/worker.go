@@ -90,11 +90,19 @@ func findWorker(v fsm.View, tenant fsm.TenantID, id string) (*fsm.Worker, error)
 	if w, ok := v.Worker(fsm.WorkerID(id)); ok && w.Tenant == tenant {
 		return w, nil
 	}
-	var found []*fsm.Worker
+	// A worker that is lost is meant only if no other is.
+	var found, lost []*fsm.Worker
 	for w := range v.Workers() {
-		if id != "" && w.Tenant == tenant && w.Lease.State != fsm.LeaseLost && (w.Name == id || strings.HasPrefix(string(w.ID), id)) {
+		switch {
+		case id == "" || w.Tenant != tenant || w.Name != id && !strings.HasPrefix(string(w.ID), id):
+		case w.Lease.State == fsm.LeaseLost:
+			lost = append(lost, w)
+		default:
 			found = append(found, w)
 		}
+	}
+	if len(found) == 0 {
+		found = lost
 	}
 	switch len(found) {
 	case 1:
