@@ -147,6 +147,11 @@ func (l *lab) electionOnce(ctx context.Context, n int, round string, gap, attach
 	if err := sleep(ctx, leaseGrace+time.Second); err != nil {
 		return err
 	}
+	return l.sameLeases(ctx, before)
+}
+
+// sameLeases compares the leases of the crowd with those of an earlier moment.
+func (l *lab) sameLeases(ctx context.Context, before map[string]*limpetv1.WorkerInfo) error {
 	all, err := l.workers(ctx)
 	if err != nil {
 		return err

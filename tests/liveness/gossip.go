@@ -176,7 +176,7 @@ func (l *lab) elsewhere(ctx context.Context, n int, watch time.Duration) (text s
 		{"ip", "-n", name, "link", "set", "lo", "up"},
 		{"ip", "netns", "exec", name, "nft", "add table inet loss"},
 		{"ip", "netns", "exec", name, "nft", "add chain inet loss input { type filter hook input priority 0; }"},
-		{"ip", "netns", "exec", name, "nft", "add rule inet loss input numgen random mod 100 < 5 drop"},
+		{"ip", "netns", "exec", name, "nft", "add rule inet loss input numgen random mod 100 < 5 counter drop"},
 	} {
 		if err := sh(args...); err != nil {
 			return "", err
@@ -191,7 +191,10 @@ func (l *lab) elsewhere(ctx context.Context, n int, watch time.Duration) (text s
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	out, err := cmd.Output()
-	return "5 % of all packets lost; " + string(out), err
+	lost, lostErr := exec.CommandContext(context.WithoutCancel(ctx), "ip", "netns", "exec", name, "nft", "list chain inet loss input").Output() //nolint:gosec // our own words
+	_, after, _ := strings.Cut(string(lost), "counter packets ")
+	packets, _, _ := strings.Cut(after, " ")
+	return "5 % of all packets lost (" + packets + "); " + string(out), errors.Join(err, lostErr)
 }
 
 // insideMain is the part of gossipLoss that runs in the lossy network.

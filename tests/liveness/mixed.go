@@ -16,34 +16,7 @@ import (
 // mixed: a worker of the Go SDK, one in TypeScript under an agent and one in
 // Python connected directly serve one HARD workflow, and the leader dies.
 func mixed(ctx context.Context, l *lab, _ int) (string, error) {
-	const sdks, python = "tests/sdk", ".cache/venv/bin/python"
-	ts, err := filepath.Abs(filepath.Join(sdks, "typescript"))
-	if err != nil {
-		return "", fmt.Errorf("find %s: %w", sdks, err)
-	}
-	py, err := filepath.Abs(python)
-	if err != nil {
-		return "", fmt.Errorf("find %s: %w", python, err)
-	}
-	for _, need := range []string{filepath.Join(ts, "node_modules"), py} {
-		if _, err := os.Stat(need); err != nil {
-			return "", fmt.Errorf("%s is missing: `make sdk-test` installs it", need)
-		}
-	}
-	if _, err := l.startWorker("sdk", "go-direct", "", 10); err != nil {
-		return "", err
-	}
-	node := []string{
-		"agent", "--data-dir", l.dir + "/agent-ts", "--identity", "ts-1", "--addr", strings.Join(l.addrs(), ","), "--token", l.token,
-		"--", "node", "--import", filepath.Join(ts, "node_modules/tsx/dist/esm/index.mjs"), filepath.Join(ts, "src/mixed.ts"), "ts-agent",
-	}
-	if _, err := l.spawn("ts-agent.log", nil, l.bin, node...); err != nil {
-		return "", err
-	}
-	env := []string{
-		"HATCHET_CLIENT_TOKEN=" + l.token, "HATCHET_CLIENT_TLS_STRATEGY=none", "HATCHET_CLIENT_HOST_PORT=ipv4:" + strings.Join(l.addrs(), ","),
-	}
-	if _, err := l.spawn("py-direct.log", env, py, filepath.Join(sdks, "python/mixed.py"), "py-direct"); err != nil {
+	if err := l.startMixed(); err != nil {
 		return "", err
 	}
 	names := map[string]string{} // by worker
@@ -91,6 +64,41 @@ func mixed(ctx context.Context, l *lab, _ int) (string, error) {
 	}
 	slices.Sort(parts)
 	return fmt.Sprintf("%d HARD runs of two tasks, leader killed in between: all done, each on one worker: %s", runs, strings.Join(parts, ", ")), errors.Join(errs...)
+}
+
+// startMixed starts a worker of each SDK.
+func (l *lab) startMixed() error {
+	const sdks, python = "tests/sdk", ".cache/venv/bin/python"
+	ts, err := filepath.Abs(filepath.Join(sdks, "typescript"))
+	if err != nil {
+		return fmt.Errorf("find %s: %w", sdks, err)
+	}
+	py, err := filepath.Abs(python)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", python, err)
+	}
+	for _, need := range []string{filepath.Join(ts, "node_modules"), py} {
+		if _, err := os.Stat(need); err != nil {
+			return fmt.Errorf("%s is missing: `make sdk-test` installs it", need)
+		}
+	}
+	if _, err := l.startWorker("sdk", "go-direct", "", 10); err != nil {
+		return err
+	}
+	node := []string{
+		"agent", "--data-dir", l.dir + "/agent-ts", "--identity", "ts-1", "--addr", strings.Join(l.addrs(), ","), "--token", l.token,
+		"--", "node", "--import", filepath.Join(ts, "node_modules/tsx/dist/esm/index.mjs"), filepath.Join(ts, "src/mixed.ts"), "ts-agent",
+	}
+	if _, err := l.spawn("ts-agent.log", nil, l.bin, node...); err != nil {
+		return err
+	}
+	env := []string{
+		"HATCHET_CLIENT_TOKEN=" + l.token, "HATCHET_CLIENT_TLS_STRATEGY=none", "HATCHET_CLIENT_HOST_PORT=ipv4:" + strings.Join(l.addrs(), ","),
+	}
+	if _, err := l.spawn("py-direct.log", env, py, filepath.Join(sdks, "python/mixed.py"), "py-direct"); err != nil {
+		return err
+	}
+	return nil
 }
 
 func (l *lab) mixedOnce(ctx context.Context, in hold) (string, error) {
