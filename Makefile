@@ -69,8 +69,8 @@ conformance: build deps ## every sentence of the page, per SDK, in calm and with
 
 .PHONY: liveness
 liveness: build ## kill, freeze, restart and drain real workers and nodes, with figures (about 1 h); ARGS="--only kill --times 5" for a part
-	@mkdir -p $(CACHE)
-	go build -o $(CACHE)/liveness-harness ./tests/liveness
+	@$(MAKE) --no-print-directory deps DEBIAN="$(DEBIAN) nft=nftables ip=iproute2"
+	scripts/sdk-test.sh set-up-only >/dev/null # the SDKs, and the harness
 	$(CACHE)/liveness-harness $(ARGS)
 
 .PHONY: bench

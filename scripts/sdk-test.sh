@@ -279,7 +279,7 @@ main() {
 	collect
 	cd "$root"
 	for mode in kill identity rolling mixed; do liveness "$mode" 2; done
-	for mode in worker-and-leader elections; do liveness "$mode" 1; done
+	for mode in worker-and-leader elections outage; do liveness "$mode" 1; done
 
 	say
 	printf '%s\n' "${table[@]}"

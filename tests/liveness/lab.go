@@ -192,11 +192,19 @@ func (l *lab) stopNode(ctx context.Context, n int, s syscall.Signal) error {
 	return until(ctx, patience, "node-"+strconv.Itoa(n+1)+" to stop", func() bool { return l.nodePid(n) == 0 })
 }
 
-// startNode starts a node again and waits until it is ready.
-func (l *lab) startNode(ctx context.Context, n int) error {
+// launchNode starts a node again.
+func (l *lab) launchNode(ctx context.Context, n int) error {
 	out, err := exec.CommandContext(ctx, l.bin, "dev", "start-node", strconv.Itoa(n+1), "--data-dir", l.data()).CombinedOutput() //nolint:gosec // our own program
 	if err != nil {
 		return fmt.Errorf("start node-%d: %w: %s", n+1, err, out)
+	}
+	return nil
+}
+
+// startNode starts a node again and waits until it is ready.
+func (l *lab) startNode(ctx context.Context, n int) error {
+	if err := l.launchNode(ctx, n); err != nil {
+		return err
 	}
 	const patience = 30 * time.Second
 	return until(ctx, patience, "node-"+strconv.Itoa(n+1)+" to be ready", func() bool {

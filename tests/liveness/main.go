@@ -35,6 +35,7 @@ func scenarios() []scenario {
 		{"worker-and-leader", 30, both},
 		{"elections", 50, elections},
 		{"rolling", 5, rolling},
+		{"outage", 2, outage},
 		{"mixed", 1, mixed},
 		{"gossip", 1, gossip},
 		{"gossip-loss", 1, gossipLoss},

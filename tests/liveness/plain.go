@@ -29,6 +29,8 @@ type plain struct {
 	slots int
 	id    string
 	conn  atomic.Pointer[grpc.ClientConn]
+	// broken takes the first error of any call.
+	broken chan error
 }
 
 // api is at whatever node the worker is now.
@@ -36,17 +38,38 @@ func (p *plain) api() compat.DispatcherClient { return compat.NewDispatcherClien
 
 // plainWorker runs until ctx ends or the server does not know the worker any
 // more.
-func plainWorker(ctx context.Context, n *notebook, name string, slots int) error {
-	p := &plain{notes: n, name: name, slots: slots}
+func plainWorker(ctx context.Context, n *notebook, name string, slots int, fragile bool) error {
+	p := &plain{notes: n, name: name, slots: slots, broken: make(chan error, 1)}
+	told := ctx
+	if fragile {
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
+		go func() { cancel(<-p.broken) }()
+	}
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "bearer "+os.Getenv("HATCHET_CLIENT_TOKEN"))
 	addrs := strings.Split(os.Getenv("HATCHET_CLIENT_HOST_PORT"), ",")
 	for i := os.Getpid(); ctx.Err() == nil; i++ {
 		if err := p.serve(ctx, addrs[i%len(addrs)]); err != nil {
 			fmt.Fprintln(os.Stderr, "plain worker:", err)
+			p.failed(err)
 		}
 		_ = sleep(ctx, 200*time.Millisecond)
 	}
-	return nil
+	if told.Err() != nil {
+		return nil
+	}
+	return context.Cause(ctx)
+}
+
+// failed notes the first error of any call.
+func (p *plain) failed(err error) {
+	if err != nil {
+		select {
+		case p.broken <- err:
+		default:
+		}
+	}
 }
 
 // serve listens at one address until the stream ends.
@@ -70,7 +93,8 @@ func (p *plain) serve(ctx context.Context, addr string) error {
 	}
 	go func() {
 		for sleep(ctx, heartbeatEvery) == nil {
-			_, _ = p.api().Heartbeat(ctx, &compat.HeartbeatRequest{WorkerId: p.id, HeartbeatAt: timestamppb.Now()})
+			_, err := p.api().Heartbeat(ctx, &compat.HeartbeatRequest{WorkerId: p.id, HeartbeatAt: timestamppb.Now()})
+			p.failed(err)
 		}
 	}()
 	for {
@@ -126,6 +150,7 @@ func (p *plain) report(ctx context.Context, a *compat.AssignedAction, kind compa
 		if err == nil {
 			return
 		}
+		p.failed(err)
 		_ = sleep(ctx, 500*time.Millisecond)
 	}
 }

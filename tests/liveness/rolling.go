@@ -131,10 +131,10 @@ func (l *lab) startLoad(ctx context.Context) *load {
 }
 
 // runOnce runs a chain and looks where its tasks were.
-func runOnce(ctx context.Context, flow *limpet.Workflow[hold], in hold, hard bool) error {
+func runOnce(ctx context.Context, flow *limpet.Workflow[hold], in hold, hard bool, opts ...limpet.RunOption) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	res, err := flow.Run(ctx, in)
+	res, err := flow.Run(ctx, in, opts...)
 	if err != nil {
 		return err
 	}

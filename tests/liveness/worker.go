@@ -26,6 +26,7 @@ func workerMain(ctx context.Context, args []string) error {
 	dir := f.String("evidence", "", "where it writes down what it does")
 	slots := f.Int("slots", 20, "its slots")
 	identity := f.String("identity", "", "its identity, for sdk")
+	fragile := f.Bool("fragile", false, "for plain: end at the first error of any call")
 	noGossip := f.Bool("no-gossip", false, "for sdk: no gossip")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -35,7 +36,7 @@ func workerMain(ctx context.Context, args []string) error {
 		return err
 	}
 	if *kind == "plain" {
-		return plainWorker(ctx, n, *name, *slots)
+		return plainWorker(ctx, n, *name, *slots, *fragile)
 	}
 	c, err := limpet.New(limpet.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, nil))))
 	if err != nil {
@@ -82,6 +83,9 @@ func (l *lab) startWorker(kind, name, identity string, slots int, more ...string
 		"HATCHET_CLIENT_TOKEN=" + l.token, "HATCHET_CLIENT_HOST_PORT=" + strings.Join(l.addrs(), ","), "HATCHET_CLIENT_TLS_STRATEGY=none",
 	}
 	if kind == "agent" {
+		if name == "fragile" {
+			args = append(args, "--fragile")
+		}
 		args = append([]string{
 			"agent", "--data-dir", l.dir + "/agent-" + identity, "--identity", identity, "--addr", strings.Join(l.addrs(), ","), "--token", l.token,
 		}, append(more, append([]string{"--", self}, args...)...)...)
