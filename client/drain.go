@@ -21,6 +21,25 @@ const (
 	lastWords = 5 * time.Second
 )
 
+// drainUntil drains, and stops that when listening ends, whose error it gives: a
+// worker that was fenced must not speak for the one that took its place.
+func (w *Worker) drainUntil(ctx context.Context, ended <-chan error) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.drain(ctx)
+	}()
+	select {
+	case err = <-ended:
+		cancel()
+		<-done
+	case <-done:
+	}
+	return err
+}
+
 // drain lets the worker go: nothing new comes, what it holds is finished, and
 // runs that are pinned to it may finish here, until the time is over.
 func (w *Worker) drain(ctx context.Context) {
@@ -56,7 +75,7 @@ func (w *Worker) idle() bool {
 func (w *Worker) drained(ctx context.Context) bool {
 	var d *limpetv1.DrainInfo
 	err := w.client.call(ctx, "drain the worker", func(ctx context.Context, conn grpc.ClientConnInterface) error {
-		res, err := limpetv1.NewMemberClient(conn).DrainWorker(ctx, &limpetv1.DrainWorkerRequest{
+		res, err := limpetv1.NewMemberClient(conn).DrainWorker(w.speaking(ctx), &limpetv1.DrainWorkerRequest{
 			WorkerId: w.ID(), DeadlineMs: w.drainFor.Milliseconds(), Reason: "the worker is stopping",
 		})
 		d = res.GetDrain()
@@ -100,7 +119,7 @@ func (w *Worker) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
 	err := w.client.call(ctx, "say goodbye", func(ctx context.Context, conn grpc.ClientConnInterface) error {
-		_, err := compat.NewDispatcherClient(conn).Unsubscribe(ctx, &compat.WorkerUnsubscribeRequest{WorkerId: w.ID()})
+		_, err := compat.NewDispatcherClient(conn).Unsubscribe(w.speaking(ctx), &compat.WorkerUnsubscribeRequest{WorkerId: w.ID()})
 		return err
 	})
 	if err != nil && status.Code(err) != codes.NotFound {

@@ -87,8 +87,8 @@ func (w *Worker) execute(ctx context.Context, a *compat.AssignedAction) {
 		}
 	}
 	switch cause := context.Cause(ctx); {
-	case cause != nil && err != nil && (errors.Is(cause, ErrCancelled) || errors.Is(cause, ErrSuperseded) || errors.Is(cause, ErrFenced)):
-		return // the cluster has ended the attempt, and needs no word on it
+	case cause != nil && err != nil && (errors.Is(cause, ErrCancelled) || errors.Is(cause, ErrSuperseded) || errors.Is(cause, ErrFenced) || errors.Is(cause, ErrStopped)):
+		return // the cluster has ended the attempt, or gives it to another worker; it needs no word on it
 	case err == nil:
 		w.report(a, compat.StepActionEventType_STEP_EVENT_TYPE_COMPLETED, string(raw), false)
 	default:

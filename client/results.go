@@ -3,9 +3,7 @@ package limpet
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -47,12 +45,14 @@ type results struct {
 	started bool
 	closed  bool
 	waiting map[string][]chan *compat.WorkflowRunEvent
-	stream  compat.Dispatcher_SubscribeToWorkflowRunsClient
+	queue   []string      // runs that the present stream was not asked for yet
+	live    bool          // there is one
 	some    chan struct{} // capacity 1: somebody waits
+	asked   chan struct{} // capacity 1: the queue has grown
 }
 
 func newResults(c *Client) *results {
-	r := &results{client: c, done: make(chan struct{}), waiting: map[string][]chan *compat.WorkflowRunEvent{}, some: make(chan struct{}, 1)}
+	r := &results{client: c, done: make(chan struct{}), waiting: map[string][]chan *compat.WorkflowRunEvent{}, some: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
@@ -110,13 +110,14 @@ func (r *results) add(run string, end chan *compat.WorkflowRunEvent) {
 		go r.run()
 	}
 	r.waiting[run] = append(r.waiting[run], end)
-	if r.stream != nil {
-		// A broken stream shows where it is received from.
-		_ = r.stream.Send(&compat.SubscribeToWorkflowRunsRequest{WorkflowRunId: run})
+	if r.live {
+		r.queue = append(r.queue, run)
 	}
-	select {
-	case r.some <- struct{}{}:
-	default:
+	for _, c := range []chan struct{}{r.some, r.asked} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -174,13 +175,18 @@ func (r *results) serve(conn *nodes.Conn, b *backoff) error {
 	if err != nil {
 		return err
 	}
-	if err := r.open(stream); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
+	r.open()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		r.send(ctx, stream)
+	}()
 	defer func() {
+		cancel()
+		<-sent
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.stream = nil
+		r.queue, r.live = nil, false
 	}()
 	for {
 		e, err := stream.Recv()
@@ -198,15 +204,36 @@ func (r *results) serve(conn *nodes.Conn, b *backoff) error {
 	}
 }
 
-// open asks for all that is waited for, and makes the stream the one for more.
-func (r *results) open(stream compat.Dispatcher_SubscribeToWorkflowRunsClient) error {
+// open puts all that is waited for into the queue of a new stream.
+func (r *results) open() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.queue, r.live = nil, true
 	for run := range r.waiting {
-		if err := stream.Send(&compat.SubscribeToWorkflowRunsRequest{WorkflowRunId: run}); err != nil {
-			return err
+		r.queue = append(r.queue, run)
+	}
+}
+
+// send asks for what is in the queue, beside what is received: a node that
+// answers while it is being asked must not wait for us, nor we for it.
+func (r *results) send(ctx context.Context, stream compat.Dispatcher_SubscribeToWorkflowRunsClient) {
+	for {
+		r.mu.Lock()
+		queue := r.queue
+		r.queue = nil
+		r.mu.Unlock()
+		for _, run := range queue {
+			if stream.Send(&compat.SubscribeToWorkflowRunsRequest{WorkflowRunId: run}) != nil {
+				return // the reason shows where it is received from
+			}
+		}
+		if len(queue) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.asked:
 		}
 	}
-	r.stream = stream
-	return nil
 }

@@ -210,9 +210,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		w.drain(life)
+		err = w.drainUntil(life, ended)
 	case <-w.stopping:
-		w.drain(life)
+		err = w.drainUntil(life, ended)
 	}
 	w.abort(err)
 	if err == nil {

@@ -22,11 +22,18 @@ func (m *Machine) setWorkerMode(c *limpetv1.SetWorkerMode) (Result, *Refusal) {
 	case c.GetDeadline() < 0:
 		return Result{}, refuse(CodeInvalid, "deadline", time.Duration(c.GetDeadline()).String(), "must not be negative", "0 is for none")
 	}
+	if no := w.Replaced(c.GetIncarnation()); no != nil {
+		return Result{}, no
+	}
 	n := *w
-	n.Mode = mode
+	if mode != w.Mode {
+		n.DrainBy, n.Drained = 0, false
+	}
+	// What an operator asked for stays an operator's, though the worker asks too.
+	n.Mode, n.OwnMode = mode, c.GetByWorker() && (mode != w.Mode || w.OwnMode)
 	if mode != ModeDraining {
 		n.DrainBy, n.Drained = 0, false
-	} else if by := m.st.stamp.Instant.Add(time.Duration(c.GetDeadline())); c.GetDeadline() > 0 && !n.Drained && (w.DrainBy == 0 || by < w.DrainBy) {
+	} else if by := m.st.stamp.Instant.Add(time.Duration(c.GetDeadline())); c.GetDeadline() > 0 && !n.Drained && (n.DrainBy == 0 || by < n.DrainBy) {
 		n.DrainBy = by
 	}
 	if mode != w.Mode {

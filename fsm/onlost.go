@@ -109,7 +109,8 @@ func (m *Machine) lostPin(t *TaskRun) *Pin {
 	if !ok || p.Strategy != StrategyHard {
 		return nil
 	}
-	if w, known := m.st.workers.Get(p.Worker); known && w.Lease.State != LeaseLost {
+	// One that has drained takes nothing more, though its process may still listen.
+	if w, known := m.st.workers.Get(p.Worker); known && w.Lease.State != LeaseLost && !w.Drained {
 		return nil
 	}
 	return p

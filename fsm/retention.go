@@ -14,7 +14,7 @@ const (
 
 // forgetAt is when a lost worker without live pins is forgotten.
 func (w *Worker) forgetAt() Instant {
-	if w.Identity != "" {
+	if w.Identity != "" && !w.superseded() {
 		return w.Lease.Since.Add(placeRetention)
 	}
 	return w.Lease.Since.Add(workerRetention)

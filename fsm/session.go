@@ -60,8 +60,9 @@ func (m *Machine) attachSession(c *limpetv1.AttachSession) (Result, *Refusal) {
 		return Result{}, no
 	}
 	n := *w
-	if n.Lease.Reason == leftReason {
-		n.Mode = ModeActive // it had said goodbye, and has come back
+	if n.Lease.Reason == leftReason && n.OwnMode {
+		// It had said goodbye, and has come back.
+		n.Mode, n.DrainBy, n.Drained, n.OwnMode = ModeActive, 0, false, false
 	}
 	if n.Lease.State == LeaseLost {
 		n.Lease.Epoch++
@@ -71,6 +72,8 @@ func (m *Machine) attachSession(c *limpetv1.AttachSession) (Result, *Refusal) {
 	n.Lease.Since, n.Lease.SinceWall = s.stamp.Instant, s.stamp.Wall
 	s.setWorker(&n)
 	m.effect(WorkerChanged, string(n.ID))
+	// Its drain may have come to its end while it was lost.
+	m.departIfDone(n.ID)
 	return Result{IDs: []string{string(n.ID)}}, nil
 }
 
@@ -155,12 +158,16 @@ func (m *Machine) removeWorker(c *limpetv1.RemoveWorker) (Result, *Refusal) {
 	if no != nil {
 		return Result{}, no
 	}
+	if no := w.Replaced(c.GetIncarnation()); no != nil {
+		return Result{}, no
+	}
 	if w.Lease.State == LeaseLost {
 		return Result{IDs: []string{string(w.ID)}, Ignored: true}, nil
 	}
 	// What it still holds may be finished and reported after the goodbye, as
 	// some SDKs do; the lease ends with the last of it, or by silence.
 	n := *w
+	n.OwnMode = w.OwnMode || w.Mode != ModeDraining
 	n.Mode = ModeDraining
 	n.Lease.State, n.Lease.Reason = LeaseSuspect, leftReason
 	n.Lease.Since, n.Lease.SinceWall = m.st.stamp.Instant, m.st.stamp.Wall

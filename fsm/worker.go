@@ -74,6 +74,9 @@ type Worker struct {
 	DrainBy Instant
 	// Drained: nothing was left, or DrainBy has passed.
 	Drained bool
+	// OwnMode: the worker's process asked for the mode itself, so that it ends with
+	// the process.
+	OwnMode bool
 	// Flaps counts the leases lost of late, FlapAt is the last of them, and until
 	// QuietUntil the worker is the last choice (0: it is not).
 	Flaps      int32
@@ -109,6 +112,7 @@ func (w *Worker) fields(c *codec) {
 	num(c, 23, &w.Flaps)
 	num(c, 24, &w.FlapAt)
 	num(c, 25, &w.QuietUntil)
+	flag(c, 26, &w.OwnMode)
 }
 
 // HasAction reports whether the worker registered the action.

@@ -28,6 +28,10 @@ const (
 	steadyAfter = time.Minute
 )
 
+// ErrFenced ends an agent whose place another process has taken, under another
+// agent: two of one identity would take it from each other for ever.
+var ErrFenced = errors.New("another process has taken this worker's place: stop one of the two, or give each an identity and a data directory of its own")
+
 // Agent supervises one program.
 type Agent struct {
 	cfg    Config
@@ -145,6 +149,11 @@ func (a *Agent) supervise(ctx context.Context) (int, error) {
 		}
 		stopped := a.watch(ctx, p)
 		a.log.Info("the program "+p.how, "pid", p.cmd.Process.Pid, "asked_to_stop", stopped)
+		select {
+		case <-a.proxy.fenced:
+			return 0, ErrFenced
+		default:
+		}
 		a.bury(ctx, "its program "+p.how)
 		switch {
 		case stopped:
@@ -203,6 +212,10 @@ func (a *Agent) watch(ctx context.Context, p *process) (stopped bool) {
 		select {
 		case <-p.ended:
 			return false
+		case <-a.proxy.fenced:
+			a.log.Error("the program is stopped: a newer process has taken its place")
+			p.stop(a.cfg.StopTimeout, a.cfg.Signals)
+			return true
 		case <-hup:
 			_ = p.signal(syscall.SIGHUP)
 		case <-ctx.Done():

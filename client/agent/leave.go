@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -73,19 +74,30 @@ func (a *Agent) reportExit(ctx context.Context, l life, reason string) {
 // drain lets the workers finish, until nothing is left, the time is over, the
 // program has ended or a second signal comes.
 func (a *Agent) drain(ctx context.Context, p *process) {
-	_, workers := a.proxy.present()
+	incarnation, workers := a.proxy.present()
 	if len(workers) == 0 || a.cfg.DrainTimeout == 0 {
 		return
 	}
 	const slack = time.Second // the deadline itself is the cluster's
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.DrainTimeout+slack)
 	defer cancel()
+	// Calls too end with the program, and with the second signal.
+	go func() {
+		select {
+		case <-p.ended:
+		case <-a.cfg.Signals:
+			a.log.Warn("stopping at once: a second signal came")
+		case <-ctx.Done():
+			return
+		}
+		cancel()
+	}()
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
 	for {
 		left := 0
 		for _, worker := range workers {
-			if !a.drained(ctx, worker) {
+			if !a.drained(ctx, worker, incarnation) {
 				left++
 			}
 		}
@@ -94,13 +106,10 @@ func (a *Agent) drain(ctx context.Context, p *process) {
 			return
 		}
 		select {
-		case <-p.ended:
-			return
-		case <-a.cfg.Signals:
-			a.log.Warn("stopping at once: a second signal came")
-			return
 		case <-ctx.Done():
-			a.log.Warn("the drain did not end in time; what is left is given to other workers, or waits for this one", "workers", left)
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				a.log.Warn("the drain did not end in time; what is left is given to other workers, or waits for this one", "workers", left)
+			}
 			return
 		case <-tick.C:
 		}
@@ -108,10 +117,10 @@ func (a *Agent) drain(ctx context.Context, p *process) {
 }
 
 // drained reports whether nothing is left for a worker to do.
-func (a *Agent) drained(ctx context.Context, worker string) bool {
+func (a *Agent) drained(ctx context.Context, worker, incarnation string) bool {
 	var d *limpetv1.DrainInfo
 	err := a.ask(ctx, func(ctx context.Context, m limpetv1.MemberClient) error {
-		res, err := m.DrainWorker(ctx, &limpetv1.DrainWorkerRequest{
+		res, err := m.DrainWorker(metadata.AppendToOutgoingContext(ctx, limpetv1.HeaderIncarnation, incarnation), &limpetv1.DrainWorkerRequest{
 			WorkerId: worker, DeadlineMs: a.cfg.DrainTimeout.Milliseconds(), Reason: "its agent was told to stop",
 		})
 		d = res.GetDrain()
@@ -119,7 +128,7 @@ func (a *Agent) drained(ctx context.Context, worker string) bool {
 	})
 	if err != nil {
 		a.log.Debug("drain", "worker", worker, "error", err)
-		return !again(err) // it cannot be drained: it is gone, or the server cannot
+		return ctx.Err() == nil && !again(err) // it cannot be drained: it is gone, or the server cannot
 	}
 	if !d.GetDrained() {
 		a.log.Info("draining", "worker", worker, "blockers", len(d.GetBlockers()), "eta_seconds", d.GetEtaSeconds())

@@ -53,6 +53,9 @@ func (p *proxy) listen(stream grpc.ServerStream, method string) error {
 			return status.Error(codes.Unavailable, "a newer stream of the worker took the place of this one")
 		case l.broken != nil:
 			return l.broken
+		case status.Code(err) == codes.FailedPrecondition:
+			p.fence(incarnation)
+			return err
 		case !again(err):
 			return err
 		case p.hasLeft(l.worker):
@@ -83,6 +86,15 @@ func (p *proxy) takeOver(worker string, stop context.CancelFunc) (incarnation st
 		w.stop, w.left = stop, false
 	}
 	return p.incarnation
+}
+
+// fence notes that a newer process has the place of the present life.
+func (p *proxy) fence(incarnation string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.incarnation == incarnation {
+		p.fencedOnce.Do(func() { close(p.fenced) })
+	}
 }
 
 func (p *proxy) hasLeft(worker string) bool {

@@ -55,19 +55,26 @@ type proxy struct {
 	incarnation string
 	generation  string
 	workers     map[string]*localWorker
-	names       map[string]int // registrations of the present life by worker name
+	// names are the numbers that are taken of each worker name in the present life.
+	names map[string]map[int]bool
+	// fenced is closed once a newer process has taken the place of this one.
+	fenced     chan struct{}
+	fencedOnce sync.Once
 }
 
 // localWorker is a worker of the program's present life.
 type localWorker struct {
 	id   string
 	left bool // it said goodbye
+	// name and number make its place.
+	name   string
+	number int
 	// stop ends the stream that it listens on; a newer one takes its place.
 	stop context.CancelFunc
 }
 
 func newProxy(set *nodes.Set, p *place, member func() string, log *slog.Logger) *proxy {
-	x := &proxy{nodes: set, place: p, member: member, log: log, streams: map[string]bool{}, workers: map[string]*localWorker{}, names: map[string]int{}}
+	x := &proxy{nodes: set, place: p, member: member, log: log, streams: map[string]bool{}, workers: map[string]*localWorker{}, names: map[string]map[int]bool{}, fenced: make(chan struct{})}
 	for _, d := range []*grpc.ServiceDesc{
 		&compat.Dispatcher_ServiceDesc, &compat.WorkflowService_ServiceDesc, &compat.EventsService_ServiceDesc,
 		&compatv1.AdminService_ServiceDesc, &compatv1.V1Dispatcher_ServiceDesc, &limpetv1.Member_ServiceDesc,
@@ -98,7 +105,7 @@ func (p *proxy) begin(incarnation, generation string) {
 		}
 	}
 	p.incarnation, p.generation = incarnation, generation
-	p.workers, p.names = map[string]*localWorker{}, map[string]int{}
+	p.workers, p.names = map[string]*localWorker{}, map[string]map[int]bool{}
 }
 
 // present gives the workers of the present life that have not said goodbye, and

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"time"
@@ -59,7 +60,8 @@ func (a *anyNode) RoundTrip(r *http.Request) (*http.Response, error) {
 			if res, err = a.next.RoundTrip(try); err == nil {
 				return res, nil
 			}
-			if r.Context().Err() != nil {
+			// A POST that a node may have taken is not made again.
+			if dial, ok := errors.AsType[*net.OpError](err); r.Context().Err() != nil || r.Method == http.MethodPost && (!ok || dial.Op != "dial") {
 				return nil, err
 			}
 		}

@@ -21,18 +21,21 @@ type waiting struct {
 	proxy  *proxy
 	stream grpc.ServerStream
 
+	some chan struct{} // capacity 1: queue or closed has changed
+
 	mu     sync.Mutex
 	open   map[string]frame // by run
 	order  []string
-	up     grpc.ClientStream
-	closed bool // the program asks for no more
+	queue  []frame // not yet sent on the present stream
+	live   bool    // there is one
+	closed bool    // the program asks for no more
 }
 
 // results keeps the program's stream of results open over changes of nodes.
 func (p *proxy) results(stream grpc.ServerStream, method string) error {
 	ctx, cancel := context.WithCancel(outgoing(stream.Context()))
 	defer cancel()
-	w := &waiting{proxy: p, stream: stream, open: map[string]frame{}}
+	w := &waiting{proxy: p, stream: stream, open: map[string]frame{}, some: make(chan struct{}, 1)}
 	go w.read() // ends when this stream does
 	var b backoff
 	for {
@@ -64,10 +67,8 @@ func (w *waiting) read() {
 		w.mu.Lock()
 		if err != nil {
 			w.closed = true
-			if w.up != nil {
-				_ = w.up.CloseSend()
-			}
 			w.mu.Unlock()
+			w.wake()
 			return
 		}
 		var r compat.SubscribeToWorkflowRunsRequest
@@ -77,10 +78,18 @@ func (w *waiting) read() {
 			}
 			w.open[r.GetWorkflowRunId()] = f
 		}
-		if w.up != nil {
-			_ = w.up.SendMsg(&f) // a broken one shows where it is received from
+		if w.live {
+			w.queue = append(w.queue, f)
 		}
 		w.mu.Unlock()
+		w.wake()
+	}
+}
+
+func (w *waiting) wake() {
+	select {
+	case w.some <- struct{}{}:
+	default:
 	}
 }
 
@@ -92,10 +101,17 @@ func (w *waiting) serve(ctx context.Context, conn *nodes.Conn, method string, b 
 	if err != nil {
 		return err
 	}
-	if err := w.resume(up); err != nil {
-		return err
-	}
-	defer w.pause()
+	w.resume()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		w.send(ctx, up)
+	}()
+	defer func() {
+		cancel()
+		<-sent
+		w.pause()
+	}()
 	for {
 		var f frame
 		if err := up.RecvMsg(&f); err != nil {
@@ -115,28 +131,51 @@ func (w *waiting) serve(ctx context.Context, conn *nodes.Conn, method string, b 
 	}
 }
 
-// resume asks the node for all that is still open.
-func (w *waiting) resume(up grpc.ClientStream) error {
+// resume puts all that is still open into the queue of a new stream.
+func (w *waiting) resume() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.queue, w.live = nil, true
 	for _, run := range w.order {
 		if f, open := w.open[run]; open {
-			if err := up.SendMsg(&f); err != nil && !errors.Is(err, io.EOF) {
-				return err
-			}
+			w.queue = append(w.queue, f)
 		}
 	}
-	w.up = up
-	if w.closed {
-		return up.CloseSend()
+	w.wake()
+}
+
+// send asks for what is in the queue, beside what is received: a node that
+// answers while it is being asked must not wait for us, nor we for it.
+func (w *waiting) send(ctx context.Context, up grpc.ClientStream) {
+	for {
+		w.mu.Lock()
+		queue, closed := w.queue, w.closed
+		w.queue = nil
+		w.mu.Unlock()
+		for i := range queue {
+			if up.SendMsg(&queue[i]) != nil {
+				return // the reason shows where it is received from
+			}
+		}
+		if len(queue) > 0 {
+			continue
+		}
+		if closed {
+			_ = up.CloseSend()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.some:
+		}
 	}
-	return nil
 }
 
 func (w *waiting) pause() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.up = nil
+	w.queue, w.live = nil, false
 }
 
 // answered takes a run off the list.

@@ -37,6 +37,9 @@ type call struct {
 	header  metadata.MD
 	trailer metadata.MD
 	each    time.Duration
+	// name and number are the place that a registration asks for, of which life.
+	name, incarnation string
+	number            int
 }
 
 // unary passes a call on, and repeats it at other nodes until one has answered.
@@ -64,6 +67,9 @@ func (p *proxy) unary(stream grpc.ServerStream, method string) error {
 	ctx, cancel := context.WithTimeout(outgoing(stream.Context(), extra...), limit)
 	defer cancel()
 	err := p.invoke(ctx, c)
+	if err != nil && method == methodRegister {
+		p.release(c.incarnation, c.name, c.number) // a repeated call is of the same place
+	}
 	switch {
 	case err != nil && method == methodHeartbeat && again(err):
 		// The program lives and so does the agent: that no node answers now is no
@@ -71,7 +77,7 @@ func (p *proxy) unary(stream grpc.ServerStream, method string) error {
 		c.reply.data = nil
 		err = nil
 	case err == nil && method == methodRegister:
-		p.remember(c.reply.data)
+		p.remember(c)
 	case err == nil && method == methodUnsubscribe:
 		p.goodbye(c.request.data)
 	}
@@ -124,10 +130,19 @@ func (p *proxy) introduce(c *call) error {
 	}
 	p.mu.Lock()
 	identity := p.place.identity + "/" + r.GetWorkerName()
-	if n := p.names[r.GetWorkerName()]; n > 0 {
-		identity += fmt.Sprintf("#%d", n+1) // another worker of that name in the same process
+	c.name, c.number, c.incarnation = r.GetWorkerName(), 1, p.incarnation
+	taken := p.names[c.name]
+	if taken == nil {
+		taken = map[int]bool{}
+		p.names[c.name] = taken
 	}
-	p.names[r.GetWorkerName()]++
+	for taken[c.number] {
+		c.number++
+	}
+	taken[c.number] = true
+	if c.number > 1 {
+		identity += fmt.Sprintf("#%d", c.number) // another worker of that name in the same process
+	}
 	generation := p.generation
 	p.mu.Unlock()
 	if r.Labels[limpetv1.LabelIdentity] == nil {
@@ -143,14 +158,27 @@ func (p *proxy) introduce(c *call) error {
 	return nil
 }
 
+// release gives a worker's name back, unless the program was started anew since.
+func (p *proxy) release(incarnation, name string, number int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.incarnation == incarnation {
+		delete(p.names[name], number)
+	}
+}
+
 // remember keeps the worker that a registration made.
-func (p *proxy) remember(reply []byte) {
+func (p *proxy) remember(c *call) {
 	var r compat.WorkerRegisterResponse
-	if proto.Unmarshal(reply, &r) != nil {
+	if proto.Unmarshal(c.reply.data, &r) != nil {
 		return
 	}
 	p.mu.Lock()
-	p.workers[r.GetWorkerId()] = &localWorker{id: r.GetWorkerId()}
+	if p.incarnation != c.incarnation {
+		p.mu.Unlock()
+		return // of a start that has ended since
+	}
+	p.workers[r.GetWorkerId()] = &localWorker{id: r.GetWorkerId(), name: c.name, number: c.number}
 	p.mu.Unlock()
 	if err := p.place.registered(r.GetWorkerId()); err != nil {
 		p.log.Warn("the worker could not be noted: after a crash of this agent its lease ends by silence", "error", err)
@@ -166,7 +194,8 @@ func (p *proxy) goodbye(request []byte) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if w := p.workers[r.GetWorkerId()]; w != nil {
+	if w := p.workers[r.GetWorkerId()]; w != nil && !w.left {
 		w.left = true
+		delete(p.names[w.name], w.number)
 	}
 }

@@ -88,6 +88,11 @@ func (s *server) patchWorker(r *http.Request, tenant fsm.TenantID) (any, error) 
 	if err != nil {
 		return nil, err
 	}
+	actor, err := operator(r)
+	own := err != nil // without the role it is the worker that asks, and not an operator
+	if own && !*patch.Paused && w.Mode == fsm.ModePaused && !w.OwnMode {
+		return nil, refusal(fsm.CodeConflict, "isPaused", "false", "an operator has paused the worker", "`limpet worker resume` undoes it")
+	}
 	mode := limpetv1.WorkerMode_WORKER_MODE_ACTIVE
 	if *patch.Paused && w.Mode == fsm.ModeDraining {
 		return describeWorker(s.Backend.View(), w), nil // a drain takes nothing new either, and does more
@@ -100,7 +105,9 @@ func (s *server) patchWorker(r *http.Request, tenant fsm.TenantID) (any, error) 
 			"start a new worker instead")
 	}
 	if _, err := s.propose(r.Context(), "pause or resume worker "+string(w.ID), &limpetv1.Command{Kind: &limpetv1.Command_SetWorkerMode{
-		SetWorkerMode: &limpetv1.SetWorkerMode{TenantId: string(tenant), WorkerId: string(w.ID), Mode: mode},
+		SetWorkerMode: &limpetv1.SetWorkerMode{
+			TenantId: string(tenant), WorkerId: string(w.ID), Mode: mode, Actor: actor, ByWorker: own, Incarnation: r.Header.Get(limpetv1.HeaderIncarnation),
+		},
 	}}); err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ func (d *dispatcher) Unsubscribe(ctx context.Context, r *compat.WorkerUnsubscrib
 		return nil, err
 	}
 	_, err = d.propose(ctx, "remove worker "+id, &limpetv1.Command{Kind: &limpetv1.Command_RemoveWorker{
-		RemoveWorker: &limpetv1.RemoveWorker{TenantId: string(t), WorkerId: id},
+		RemoveWorker: &limpetv1.RemoveWorker{TenantId: string(t), WorkerId: id, Incarnation: transport.Header(ctx, limpetv1.HeaderIncarnation)},
 	}})
 	if err != nil {
 		return nil, err
@@ -126,7 +126,9 @@ func (d *dispatcher) UpsertWorkerLabels(ctx context.Context, r *compat.UpsertWor
 		return nil, err
 	}
 	_, err = d.propose(ctx, "label worker "+id, &limpetv1.Command{Kind: &limpetv1.Command_PutWorkerLabels{
-		PutWorkerLabels: &limpetv1.PutWorkerLabels{TenantId: string(t), WorkerId: id, Labels: labels},
+		PutWorkerLabels: &limpetv1.PutWorkerLabels{
+			TenantId: string(t), WorkerId: id, Labels: labels, Incarnation: transport.Header(ctx, limpetv1.HeaderIncarnation),
+		},
 	}})
 	if err != nil {
 		return nil, err

@@ -85,15 +85,24 @@ func (m *members) DrainWorker(ctx context.Context, r *limpetv1.DrainWorkerReques
 	if r.GetDeadlineMs() < 0 {
 		return nil, invalid("deadline_ms", itoa(r.GetDeadlineMs()), "must not be negative", "0 is for none")
 	}
+	// Only the worker's own process may; what operators do needs another role.
+	incarnation := transport.Header(ctx, limpetv1.HeaderIncarnation)
+	if incarnation == "" {
+		return nil, invalid("header "+limpetv1.HeaderIncarnation, "", "must not be empty", "an operator drains with `limpet worker drain`")
+	}
 	w, err := m.worker(ctx, fsm.WorkerID(id))
 	if err != nil {
 		return nil, err
+	}
+	if no := w.Replaced(incarnation); no != nil {
+		return nil, no
 	}
 	if w.Mode != fsm.ModeDraining {
 		_, err := m.propose(ctx, "drain worker "+id, &limpetv1.Command{Kind: &limpetv1.Command_SetWorkerMode{
 			SetWorkerMode: &limpetv1.SetWorkerMode{
 				TenantId: string(t), WorkerId: id, Mode: limpetv1.WorkerMode_WORKER_MODE_DRAINING,
 				Deadline: int64(time.Duration(r.GetDeadlineMs()) * time.Millisecond), Actor: "worker", Reason: r.GetReason(),
+				ByWorker: true, Incarnation: incarnation,
 			},
 		}})
 		if err != nil {

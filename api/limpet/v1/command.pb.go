@@ -2747,9 +2747,11 @@ func (x *LoseLease) GetReason() string {
 
 // RemoveWorker: the worker says goodbye for good.
 type RemoveWorker struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
-	WorkerId      string                 `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	WorkerId string                 `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// Of the process that says it; empty if it did not say.
+	Incarnation   string `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2798,11 +2800,20 @@ func (x *RemoveWorker) GetWorkerId() string {
 	return ""
 }
 
+func (x *RemoveWorker) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
 type PutWorkerLabels struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
-	WorkerId      string                 `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	Labels        []*Label               `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	WorkerId string                 `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	Labels   []*Label               `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty"`
+	// Of the process that says it; empty if it did not say.
+	Incarnation   string `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2858,6 +2869,13 @@ func (x *PutWorkerLabels) GetLabels() []*Label {
 	return nil
 }
 
+func (x *PutWorkerLabels) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
 type SetWorkerMode struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
@@ -2865,9 +2883,13 @@ type SetWorkerMode struct {
 	Mode     WorkerMode             `protobuf:"varint,3,opt,name=mode,proto3,enum=limpet.v1.WorkerMode" json:"mode,omitempty"`
 	// Of a drain, in nanoseconds from now: then the worker leaves, whatever it
 	// still holds. 0 for none.
-	Deadline      int64  `protobuf:"varint,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	Actor         string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
-	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Deadline int64  `protobuf:"varint,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Actor    string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	Reason   string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The worker asked for it itself: it is for this start of its process.
+	ByWorker bool `protobuf:"varint,7,opt,name=by_worker,json=byWorker,proto3" json:"by_worker,omitempty"`
+	// Of the process that asks; empty if it did not say.
+	Incarnation   string `protobuf:"bytes,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2940,6 +2962,20 @@ func (x *SetWorkerMode) GetActor() string {
 func (x *SetWorkerMode) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *SetWorkerMode) GetByWorker() bool {
+	if x != nil {
+		return x.ByWorker
+	}
+	return false
+}
+
+func (x *SetWorkerMode) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
 	}
 	return ""
 }
@@ -4602,21 +4638,25 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x18\n" +
 	"\asession\x18\x03 \x01(\tR\asession\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"H\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"j\n" +
 	"\fRemoveWorker\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1b\n" +
-	"\tworker_id\x18\x02 \x01(\tR\bworkerId\"u\n" +
+	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\tR\vincarnation\"\x97\x01\n" +
 	"\x0fPutWorkerLabels\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12(\n" +
-	"\x06labels\x18\x03 \x03(\v2\x10.limpet.v1.LabelR\x06labels\"\xbe\x01\n" +
+	"\x06labels\x18\x03 \x03(\v2\x10.limpet.v1.LabelR\x06labels\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\tR\vincarnation\"\xfd\x01\n" +
 	"\rSetWorkerMode\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12)\n" +
 	"\x04mode\x18\x03 \x01(\x0e2\x15.limpet.v1.WorkerModeR\x04mode\x12\x1a\n" +
 	"\bdeadline\x18\x04 \x01(\x03R\bdeadline\x12\x14\n" +
 	"\x05actor\x18\x05 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x80\x01\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x1b\n" +
+	"\tby_worker\x18\a \x01(\bR\bbyWorker\x12 \n" +
+	"\vincarnation\x18\b \x01(\tR\vincarnation\"\x80\x01\n" +
 	"\n" +
 	"ReportExit\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1b\n" +
