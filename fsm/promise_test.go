@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
@@ -155,7 +156,16 @@ func (p *player) play(verb string, args []string) {
 			TenantId: testTenant, Workflow: args[0], OnLost: limpetv1.OnLost(o), Actor: "ops",
 		}}})
 	case "leave":
-		p.do(&limpetv1.Command{Kind: &limpetv1.Command_RemoveWorker{RemoveWorker: &limpetv1.RemoveWorker{TenantId: testTenant, WorkerId: p.id(args[0])}}})
+		c := &limpetv1.RemoveWorker{TenantId: testTenant, WorkerId: p.id(args[0])}
+		if len(args) > 1 {
+			c.Incarnation = args[1]
+		}
+		p.do(&limpetv1.Command{Kind: &limpetv1.Command_RemoveWorker{RemoveWorker: c}})
+	case "own-drain":
+		p.do(&limpetv1.Command{Kind: &limpetv1.Command_SetWorkerMode{SetWorkerMode: &limpetv1.SetWorkerMode{
+			TenantId: testTenant, WorkerId: p.id(args[0]), Mode: limpetv1.WorkerMode_WORKER_MODE_DRAINING, Deadline: int64(30 * time.Second),
+			ByWorker: true, Incarnation: args[1],
+		}}})
 	case "cancel":
 		p.do(&limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{CancelTasks: &limpetv1.CancelTasks{TenantId: testTenant, Ids: []string{p.id(args[0])}}}})
 	case "release":

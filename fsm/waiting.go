@@ -65,6 +65,8 @@ func (v View) pinReason(t *TaskRun, p *Pin) (code, text string) {
 		return "PIN_WORKER_LOST", fmt.Sprintf("%s, whose lease was lost %s ago (%s); start that worker again if it keeps its id, or run `limpet pin release %s --reason ...`", pinned, since, w.Lease.Reason, p.Run)
 	case w.Lease.State == LeaseSuspect:
 		return "PIN_STREAM_DOWN", fmt.Sprintf("%s, which has had no assignment stream for %s (%s); it is given time to come back", pinned, since, w.Lease.Reason)
+	case w.Drained:
+		return "PIN_WORKER_DRAINING", fmt.Sprintf("%s, which has drained and takes nothing more; run `limpet worker resume %s`, or `limpet pin release %s --reason ...`", pinned, w.ID, p.Run)
 	case w.Mode == ModePaused:
 		return "PIN_WORKER_PAUSED", pinned + ", which is paused; run `limpet worker resume " + string(w.ID) + "`"
 	case w.Mode == ModeDraining && p.Strategy != StrategyHard:

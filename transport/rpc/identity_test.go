@@ -187,8 +187,10 @@ func TestADrainedWorkerIsToldSoAndLeaves(t *testing.T) {
 	client.Trigger(t, trigger("w", `{}`))
 	a := stream.Next(t)
 	stream.Started(t, a)
+	w, _ := cluster.View().Worker(id)
 	drain := func() *limpetv1.DrainInfo {
-		res, err := limpetv1.NewMemberClient(client.Conn).DrainWorker(transporttest.Context(t), &limpetv1.DrainWorkerRequest{
+		ctx := metadata.AppendToOutgoingContext(transporttest.Context(t), limpetv1.HeaderIncarnation, w.Incarnation)
+		res, err := limpetv1.NewMemberClient(client.Conn).DrainWorker(ctx, &limpetv1.DrainWorkerRequest{
 			WorkerId: string(id), DeadlineMs: 30000, Reason: "stopping",
 		})
 		if err != nil {
@@ -209,6 +211,12 @@ func TestADrainedWorkerIsToldSoAndLeaves(t *testing.T) {
 	}
 	_, err := limpetv1.NewMemberClient(client.Conn).DrainWorker(transporttest.Context(t), &limpetv1.DrainWorkerRequest{WorkerId: "x"})
 	wantStatus(t, err, codes.InvalidArgument, "worker_id", "UUID")
+	// Another process's drain is an operator's affair.
+	_, err = limpetv1.NewMemberClient(client.Conn).DrainWorker(transporttest.Context(t), &limpetv1.DrainWorkerRequest{WorkerId: string(id)})
+	wantStatus(t, err, codes.InvalidArgument, "limpet-incarnation", "limpet worker drain")
+	other := metadata.AppendToOutgoingContext(transporttest.Context(t), limpetv1.HeaderIncarnation, "another")
+	_, err = limpetv1.NewMemberClient(client.Conn).DrainWorker(other, &limpetv1.DrainWorkerRequest{WorkerId: string(id)})
+	wantStatus(t, err, codes.FailedPrecondition, "a newer start of the process")
 	_, err = limpetv1.NewMemberClient(client.Conn).ReportExit(transporttest.Context(t), &limpetv1.ReportExitRequest{WorkerId: string(id)})
 	wantStatus(t, err, codes.InvalidArgument, "incarnation")
 }

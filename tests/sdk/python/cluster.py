@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from processes import end, is_ours, start, until
+from processes import end, is_ours, signal_if_there, start, until
 
 NODES = (1, 2, 3)
 
@@ -42,7 +42,7 @@ class Cluster:
         self._dir.mkdir(parents=True, exist_ok=True)
         self._starters: list[subprocess.Popen[bytes]] = []
         self.base_port = free_base_port()
-        atexit.register(self._kill_now)
+        atexit.register(self._signal_all, signal.SIGKILL)
         try:
             self._spawn("dev", "dev", "--nodes", "3", "--base-port", str(self.base_port))
             until("the environment file of limpet dev", 30, lambda: (self._data / "env").exists())
@@ -73,10 +73,19 @@ class Cluster:
         return int((self._data / f"node-{node}.pid").read_text())
 
     def alive(self, node: int) -> bool:
+        return self._live_pid(node) is not None
+
+    def _live_pid(self, node: int) -> int | None:
+        """The process of a node that lives; its file may go at any moment, for `limpet dev` removes it."""
         try:
-            return is_ours(self.pid(node), "limpet")
+            pid = self.pid(node)
         except (OSError, ValueError):
-            return False
+            return None
+        return pid if is_ours(pid, "limpet") else None
+
+    def _signal_all(self, what: signal.Signals) -> None:
+        for pid in filter(None, map(self._live_pid, NODES)):
+            signal_if_there(pid, what)
 
     def kill(self, node: int) -> float:
         """SIGKILL; returns the time of the kill."""
@@ -134,15 +143,10 @@ class Cluster:
         for starter in self._starters:
             if starter.poll() is None:
                 starter.send_signal(signal.SIGTERM)
-        for node in filter(self.alive, NODES):
-            os.kill(self.pid(node), signal.SIGTERM)
+        self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + 8
         while any(map(self.alive, NODES)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        self._kill_now()
+        self._signal_all(signal.SIGKILL)
         for starter in self._starters:
             end(starter, signal.SIGTERM, 3)
-
-    def _kill_now(self) -> None:
-        for node in filter(self.alive, NODES):
-            os.kill(self.pid(node), signal.SIGKILL)

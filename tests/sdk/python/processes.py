@@ -53,6 +53,14 @@ def is_ours(pid: int, text: str) -> bool:
         return False
 
 
+def signal_if_there(pid: int, what: signal.Signals) -> None:
+    """Signals a process of ours; one that has ended in the meantime is as it should be."""
+    try:
+        os.kill(pid, what)
+    except ProcessLookupError:
+        pass
+
+
 def until(what: str, timeout: float, ask: Callable[[], T | None], every: float = 0.1) -> T:
     """Asks again until there is an answer that is neither None nor False, or the time is up."""
     deadline = time.monotonic() + timeout

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
 import { freeBasePort } from './ports.js';
-import { end, isOurs, onExit, running, start } from './processes.js';
+import { end, isOurs, onExit, running, signalIfThere, start } from './processes.js';
 import { message, sleep, until } from './wait.js';
 
 const run = promisify(execFile);
@@ -30,7 +30,7 @@ export class Cluster {
     if (!existsSync(binary)) throw new Error(`no ${binary}: build it first (make build)`);
     mkdirSync(dir, { recursive: true });
     const cluster = new Cluster(resolve(binary), resolve(dir), await freeBasePort());
-    onExit(() => cluster.#killNow());
+    onExit(() => cluster.#signalAll('SIGKILL'));
     const args = ['dev', '--nodes', '3', '--data-dir', cluster.#data, '--base-port', String(cluster.basePort)];
     cluster.#spawn('dev', args);
     await until('the environment file of limpet dev', 30_000, () => existsSync(join(cluster.#data, 'env')));
@@ -75,7 +75,24 @@ export class Cluster {
   }
 
   alive(node: number): boolean {
-    return existsSync(join(this.#data, `node-${node}.pid`)) && isOurs(this.pid(node), 'limpet');
+    return this.#livePid(node) !== undefined;
+  }
+
+  /** The process of a node that lives; its file may go at any moment, for `limpet dev` removes it. */
+  #livePid(node: number): number | undefined {
+    try {
+      const pid = this.pid(node);
+      return isOurs(pid, 'limpet') ? pid : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #signalAll(signal: NodeJS.Signals): void {
+    for (const node of nodeNumbers) {
+      const pid = this.#livePid(node);
+      if (pid !== undefined) signalIfThere(pid, signal);
+    }
   }
 
   /** SIGKILL; returns the time of the kill in milliseconds. */
@@ -129,18 +146,12 @@ export class Cluster {
 
   async stop(): Promise<void> {
     for (const starter of this.#starters) if (running(starter)) starter.kill('SIGTERM');
-    for (const node of nodeNumbers) if (this.alive(node)) process.kill(this.pid(node), 'SIGTERM');
+    this.#signalAll('SIGTERM');
     const down = () => nodeNumbers.every((node) => !this.alive(node));
     await until('the nodes to stop', 8_000, down).catch(() => undefined);
-    this.#killNow();
+    this.#signalAll('SIGKILL');
     await Promise.all(this.#starters.map((starter) => end(starter, 'SIGTERM', 3_000)));
     await sleep(50);
-  }
-
-  #killNow(): void {
-    for (const node of nodeNumbers) {
-      if (this.alive(node)) process.kill(this.pid(node), 'SIGKILL');
-    }
   }
 }
 

@@ -37,6 +37,15 @@ export function isOurs(pid: number, text: string): boolean {
   }
 }
 
+/** Signals a process of ours; one that has ended in the meantime is as it should be. */
+export function signalIfThere(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code !== 'ESRCH') throw err;
+  }
+}
+
 /** Something more to do when the driver ends in any way; it must not wait. */
 export const onExit = (wish: () => void) => lastWishes.add(wish);
 
