@@ -27,7 +27,7 @@ import (
 //	cancel RUN | replay RUN[.TASK] | release RUN | sleep 5s
 //	cancel-children on|off | push KEY [JSON] | refresh RUN.TASK 5s | release-slot RUN.TASK
 //	register NAME SLOTS ...   without attaching; identity=I incarnation=P generation=G
-//	exit WORKER | drain WORKER 10s | move RUN WORKER | on-lost WORKFLOW wait|fail|repin
+//	exit WORKER | leave WORKER INCARNATION | own-drain WORKER INCARNATION | drain WORKER 10s | move RUN WORKER | on-lost WORKFLOW wait|fail|repin
 //	? worker W | ? drain W | ? audit
 //	? RUN.TASK | ? RUN | ? pin RUN | ? refusal | ? fenced | ? why RUN.TASK | ? error RUN.TASK
 
