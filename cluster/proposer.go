@@ -32,6 +32,10 @@ type proposer struct {
 	clock  *clusterClock
 	decide func(fsm.View, fsm.Instant) []fsm.Command
 
+	// committed is told of each entry that is committed while no later one is in
+	// flight; may be nil.
+	committed func(index uint64)
+
 	slots    chan struct{} // one per entry in flight
 	inFlight chan proposal // in order
 	// proposed is the instant of the newest entry given to Raft: what a
@@ -157,6 +161,9 @@ func (p *proposer) collect(ctx context.Context) error {
 			}
 			if seq, ok := e.future.Response().(fsm.Seq); ok && seq != e.seq {
 				return fmt.Errorf("%w: seq %d, not %d", errSpeculation, seq, e.seq)
+			}
+			if p.committed != nil && len(p.inFlight) == 0 {
+				p.committed(e.future.Index())
 			}
 			p.queue.forget(e.cmds)
 			<-p.slots
