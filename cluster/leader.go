@@ -106,6 +106,8 @@ func (n *Node) reign(ctx context.Context) error {
 		liveness: newLiveness(n.cfg.Lease, time.Now()),
 		probing:  make(chan struct{}, maxProbes), testimonies: make(chan testimony, maxProbes),
 	}
+	r.proposer.ahead = n.machine.speculate
+	defer n.machine.forgetSpeculations()
 	announcer := newAnnouncer(n)
 	r.proposer.committed = func(index uint64) {
 		// The term must be the entry's own: by now Raft may be in a later one.
