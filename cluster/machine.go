@@ -39,7 +39,12 @@ type machine struct {
 	onResults func([]fsm.Result)
 	onEffects func([]fsm.Effect)
 	onRestore func()
-	fatal     func(error)
+	// onForgotten takes the finished runs that have left the state, before its
+	// view is published; onSnapshot sees to it that they are on disk, before a
+	// snapshot is written. Either may be nil.
+	onForgotten func([]*fsm.Archived)
+	onSnapshot  func()
+	fatal       func(error)
 
 	mu     sync.Mutex // guards m: raft applies, a new leader clones
 	m      *fsm.Machine
@@ -81,6 +86,9 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 			continue
 		}
 		out := f.m.Apply(e)
+		if f.onForgotten != nil && len(out.Forgotten) > 0 {
+			f.onForgotten(out.Forgotten)
+		}
 		results, effects = append(results, out.Results...), append(effects, out.Effects...)
 		last, answers[i] = l.Index, lastSeq(out.Results)
 		f.bytes.Add(uint64(len(l.Data)))
@@ -153,7 +161,7 @@ func (f *machine) Snapshot() (raft.FSMSnapshot, error) {
 		return nil, fmt.Errorf("no snapshot of a stopped machine: %w", f.broken)
 	}
 	f.bytes.Store(0)
-	return snapshot{f.m.View()}, nil
+	return snapshot{f.m.View(), f.onSnapshot}, nil
 }
 
 // Restore implements raft.FSM. Commands of this node may have been applied in
@@ -176,10 +184,16 @@ func (f *machine) Restore(rc io.ReadCloser) error {
 }
 
 // snapshot writes a frozen view while the machine goes on.
-type snapshot struct{ view fsm.View }
+type snapshot struct {
+	view   fsm.View
+	before func()
+}
 
 // Persist implements raft.FSMSnapshot.
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if s.before != nil {
+		s.before()
+	}
 	if err := s.view.WriteSnapshot(sink); err != nil {
 		_ = sink.Cancel()
 		return fmt.Errorf("write snapshot: %w", err)

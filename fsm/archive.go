@@ -100,22 +100,6 @@ func DecodeArchived(b []byte) (*Archived, error) {
 	return a, nil
 }
 
-// DecodeArchivedRun reads no more than the run of a record. It aliases b.
-func DecodeArchivedRun(b []byte) (*Run, error) {
-	kind, body, _, err := cutFrame(b)
-	if err != nil {
-		return nil, err
-	}
-	if kind != kindRun {
-		return nil, errors.New("archived run: it does not begin with a run: it is damaged")
-	}
-	r := &Run{}
-	if err := decode(body, r); err != nil {
-		return nil, fmt.Errorf("archived run: %w", err)
-	}
-	return r, nil
-}
-
 func cutFrame(b []byte) (kind byte, body, rest []byte, err error) {
 	n, size := uint64(0), 0
 	if len(b) > 1 {

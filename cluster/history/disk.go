@@ -213,7 +213,7 @@ func (d *disk) get(id string) (*fsm.Archived, error) {
 }
 
 // newest visits runs before the mark, backwards.
-func (d *disk) newest(upTo mark, visit func(*fsm.Run) bool) error {
+func (d *disk) newest(upTo mark, visit func(*fsm.Archived) bool) error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	var errs []error

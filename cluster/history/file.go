@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -80,12 +81,12 @@ func (f *file) look() error {
 		if key == nil {
 			return nil
 		}
-		r, err := readRun(record)
+		a, err := readRecord(record)
 		if err != nil {
 			return err
 		}
 		f.last = markFrom(key)
-		f.wall.Store(r.FinishedWall)
+		f.wall.Store(a.Run.FinishedWall)
 		return nil
 	})
 	if err != nil || !fresh {
@@ -174,20 +175,14 @@ func (f *file) get(id string) (a *fsm.Archived, err error) {
 			if key == nil {
 				return nil
 			}
-			record, err := open(tx.Bucket(runsBucket).Get(key))
-			if err != nil {
-				return err
-			}
-			// What is read in a transaction is gone after it, and a record aliases
-			// its bytes.
-			a, err = fsm.DecodeArchived(append([]byte(nil), record...))
+			a, err = readRecord(tx.Bucket(runsBucket).Get(key))
 			return err
 		})
 	})
 	return a, err
 }
 
-func (f *file) newest(upTo mark, visit func(*fsm.Run) bool) (more bool, err error) {
+func (f *file) newest(upTo mark, visit func(*fsm.Archived) bool) (more bool, err error) {
 	more = true
 	err = guard(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
@@ -199,11 +194,11 @@ func (f *file) newest(upTo mark, visit func(*fsm.Run) bool) (more bool, err erro
 				key, record = c.Prev()
 			}
 			for ; key != nil && more; key, record = c.Prev() {
-				r, err := readRun(append([]byte(nil), record...))
+				a, err := readRecord(record)
 				if err != nil {
 					return err
 				}
-				more = visit(r)
+				more = visit(a)
 			}
 			return nil
 		})
@@ -232,10 +227,12 @@ func open(b []byte) ([]byte, error) {
 	return b[sumSize:], nil
 }
 
-func readRun(record []byte) (*fsm.Run, error) {
-	b, err := open(record)
+// readRecord copies: what is read in a transaction is gone after it, and a
+// decoded record aliases its bytes.
+func readRecord(sealed []byte) (*fsm.Archived, error) {
+	b, err := open(sealed)
 	if err != nil {
 		return nil, err
 	}
-	return fsm.DecodeArchivedRun(b)
+	return fsm.DecodeArchived(bytes.Clone(b))
 }

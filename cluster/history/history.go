@@ -164,7 +164,7 @@ func (s *Store) Get(id string) (*fsm.Archived, bool, error) {
 }
 
 // Newest gives runs to visit, those that ended last first, until it says no.
-func (s *Store) Newest(visit func(*fsm.Run) bool) error {
+func (s *Store) Newest(visit func(*fsm.Archived) bool) error {
 	s.mu.Lock()
 	var list []*fsm.Archived
 	list = append(append(list, s.writing...), s.waiting...)
@@ -172,7 +172,7 @@ func (s *Store) Newest(visit func(*fsm.Run) bool) error {
 	upTo := noMark
 	for i := len(list) - 1; i >= 0; i-- {
 		upTo = markOf(list[i].Run)
-		if !visit(list[i].Run) {
+		if !visit(list[i]) {
 			return nil
 		}
 	}

@@ -90,8 +90,8 @@ func flush(t *testing.T, s *history.Store) {
 func newest(t *testing.T, s *history.Store) []int {
 	t.Helper()
 	var out []int
-	err := s.Newest(func(r *fsm.Run) bool {
-		out = append(out, int(r.FinishedAt))
+	err := s.Newest(func(a *fsm.Archived) bool {
+		out = append(out, int(a.Run.FinishedAt))
 		return true
 	})
 	if err != nil {
