@@ -268,7 +268,13 @@ func (s *Store) trim() {
 }
 
 // Close flushes and closes the store. A second call does nothing.
-func (s *Store) Close() error {
+func (s *Store) Close() error { return s.end(s.Flush) }
+
+// Abandon closes the store as a crash does: what waits for the disk is lost. It
+// is for tests and simulations.
+func (s *Store) Abandon() error { return s.end(func() error { return nil }) }
+
+func (s *Store) end(last func() error) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -279,7 +285,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	close(s.stop)
 	s.wg.Wait()
-	err := s.Flush()
+	err := last()
 	if s.disk != nil {
 		err = errors.Join(err, s.disk.close())
 	}
