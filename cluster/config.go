@@ -87,6 +87,9 @@ type Config struct {
 	// and those that wait at the leader for their entry.
 	MaxWaiting int
 
+	// History bounds the finished runs that the node keeps on disk.
+	History HistoryConfig
+
 	// Network replaces TCP, for simulations. Nil is TCP.
 	Network Network
 	// Logger receives the node's log. Nil discards it.
@@ -145,6 +148,7 @@ func DefaultConfig() Config {
 		VouchInterval: 500 * time.Millisecond,
 		ResendAfter:   2 * time.Second,
 		MaxWaiting:    65536,
+		History:       HistoryConfig{MaxAge: 7 * 24 * time.Hour, MaxBytes: 2 << 30},
 	}
 }
 
@@ -246,6 +250,10 @@ func (c *Config) validateTimes() error {
 		return invalid("Lease.TTL", c.Lease.TTL, fmt.Sprintf("must be 3 times VouchInterval, %v, or more", c.VouchInterval))
 	case c.MaxWaiting < 1:
 		return invalid("MaxWaiting", c.MaxWaiting, "must be 1 or more")
+	case c.History.MaxAge < time.Minute:
+		return invalid("History.MaxAge", c.History.MaxAge, "must be 1m or more")
+	case c.History.MaxBytes < 1<<24:
+		return invalid("History.MaxBytes", c.History.MaxBytes, "must be 16 MiB or more")
 	}
 	return nil
 }

@@ -39,7 +39,12 @@ type machine struct {
 	onResults func([]fsm.Result)
 	onEffects func([]fsm.Effect)
 	onRestore func()
-	fatal     func(error)
+	// onForgotten takes the finished runs that have left the state, before its
+	// view is published; onSnapshot sees to it that they are on disk, before a
+	// snapshot is written. Either may be nil.
+	onForgotten func([]*fsm.Archived)
+	onSnapshot  func()
+	fatal       func(error)
 
 	// check is Config.CheckSpeculation.
 	check bool
@@ -85,6 +90,9 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 			f.broken = fmt.Errorf("entry %d of the log: %w", l.Index, err)
 			f.fatal(f.broken)
 			continue
+		}
+		if f.onForgotten != nil && len(out.Forgotten) > 0 {
+			f.onForgotten(out.Forgotten)
 		}
 		if results == nil { // mostly there is one entry
 			results, effects = out.Results, out.Effects
@@ -162,7 +170,7 @@ func (f *machine) Snapshot() (raft.FSMSnapshot, error) {
 		return nil, fmt.Errorf("no snapshot of a stopped machine: %w", f.broken)
 	}
 	f.bytes.Store(0)
-	return snapshot{f.machine().View()}, nil
+	return snapshot{f.machine().View(), f.onSnapshot}, nil
 }
 
 // Restore implements raft.FSM. Commands of this node may have been applied in
@@ -185,10 +193,16 @@ func (f *machine) Restore(rc io.ReadCloser) error {
 }
 
 // snapshot writes a frozen view while the machine goes on.
-type snapshot struct{ view fsm.View }
+type snapshot struct {
+	view   fsm.View
+	before func()
+}
 
 // Persist implements raft.FSMSnapshot.
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if s.before != nil {
+		s.before()
+	}
 	if err := s.view.WriteSnapshot(sink); err != nil {
 		_ = sink.Cancel()
 		return fmt.Errorf("write snapshot: %w", err)

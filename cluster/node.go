@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/cluster/history"
 	"github.com/limpet-dev/limpet/fsm"
 )
 
@@ -38,6 +39,8 @@ type Node struct {
 	contact   contact
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
+	history   *history.Store
+	pastCalls chan struct{} // room for searches at other nodes
 
 	current   atomic.Pointer[reign] // while this node does the leader's duties
 	removed   sync.Map              // node name -> when this node removed it
@@ -93,6 +96,7 @@ func (n *Node) compose() {
 		n.forward.resendAll()
 		n.fanout.pushReset()
 	}
+	n.pastCalls = make(chan struct{}, maxPastCalls)
 	n.server = &peerServer{node: n, conns: map[*frameConn]struct{}{}}
 }
 
@@ -101,6 +105,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.storage, err = openStorage(n.cfg.DataDir, n.cfg.Name, n.cfg.Raft.SnapshotRetain, n.log.Named("raft")); err != nil {
 		return err
 	}
+	n.openHistory()
 	ln, err := n.cfg.Network.Listen(n.cfg.PeerListen)
 	if err != nil {
 		return err
@@ -167,7 +172,7 @@ func (n *Node) shutdown() error {
 	n.stop()
 	err := n.release()
 	n.wg.Wait()
-	return errors.Join(err, n.storage.close())
+	return errors.Join(err, n.history.Close(), n.storage.close())
 }
 
 // release gives back what open took, but the storage, which goes last.
@@ -189,6 +194,9 @@ func (n *Node) release() (err error) {
 		n.port.shutdown()
 	}
 	if n.gossip == nil && n.storage != nil { // open failed half way
+		if n.history != nil {
+			err = errors.Join(err, n.history.Close())
+		}
 		err = errors.Join(err, n.storage.close())
 	}
 	return err

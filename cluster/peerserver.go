@@ -173,6 +173,8 @@ func (s *peerServer) answer(ctx context.Context, f *limpetv1.PeerFrame) *limpetv
 	case *limpetv1.PeerFrame_ProbeRequest:
 		a := &limpetv1.ProbeAnswer{Verdict: n.probe(ctx, body.ProbeRequest.GetMember())}
 		return &limpetv1.PeerFrame{Body: &limpetv1.PeerFrame_ProbeAnswer{ProbeAnswer: a}}
+	case *limpetv1.PeerFrame_HistoryRequest:
+		return &limpetv1.PeerFrame{Body: &limpetv1.PeerFrame_HistoryAnswer{HistoryAnswer: n.localPast(body.HistoryRequest)}}
 	default:
 		return &limpetv1.PeerFrame{} // a question of a newer build
 	}

@@ -20,7 +20,7 @@ func (m *Machine) applyOne(c Command) Result {
 	r, no := m.dispatch(c)
 	m.heedLosses()
 	r.RequestID, r.Seq, r.Refusal = id, s.seq, no
-	if id != "" && (c.GetRemember() || remembered(c)) && (no == nil || no.Code != CodeBusy) {
+	if id != "" && (c.GetRemember() || remembered(c)) && (no == nil || no.Code != CodeBusy && no.Code != CodeExhausted) {
 		m.remember(id, r)
 	}
 	return r

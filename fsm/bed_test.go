@@ -160,13 +160,19 @@ func (b *bed) workflow(name string, sticky limpetv1.Strategy, tasks []taskSpec) 
 			def.Tasks = append(def.Tasks, td)
 		}
 	}
-	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(def)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	raw := marshal(b.t, def)
 	return b.do(&limpetv1.Command{Kind: &limpetv1.Command_PutWorkflow{PutWorkflow: &limpetv1.PutWorkflow{
 		TenantId: testTenant, WorkflowId: b.mint(), VersionId: b.mint(), Definition: raw,
 	}}})
+}
+
+func marshal(tb testing.TB, m proto.Message) []byte {
+	tb.Helper()
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return raw
 }
 
 // conditions reads groups joined by &, of alternatives joined by |, each

@@ -66,6 +66,9 @@ func (m *Machine) pushEvents(c *limpetv1.PushEvents) (Result, *Refusal) {
 			return Result{}, refuse(CodeInvalid, field+"key", "", "must not be empty", "give the event a key")
 		}
 	}
+	if no := m.roomForEvents(tenant, c.GetEvents()); no != nil {
+		return Result{}, no
+	}
 	var res Result
 	for _, e := range c.GetEvents() {
 		res.IDs = append(res.IDs, e.GetId())
@@ -134,15 +137,7 @@ func (m *Machine) offer(e *Event) {
 // from the event's and the workflow's, so that every machine mints the same.
 func (m *Machine) startByEvent(e *Event, priority int32, onLost limpetv1.OnLost) {
 	s := m.st
-	var found []*Version
-	s.workflows.Scan(func(_ WorkflowID, w *Workflow) bool {
-		v, ok := s.versions.Get(w.Latest)
-		if ok && w.Tenant == e.Tenant && len(v.Unserved) == 0 && !v.Filtered && slices.Contains(v.EventTriggers, e.Key) {
-			found = append(found, v)
-		}
-		return true
-	})
-	for _, v := range found {
+	for _, v := range s.startedBy(e.Tenant, e.Key) {
 		id := string(taskRunID(RunID(e.ID), int(fold(string(v.Workflow))), 2))
 		if _, ok := s.runs.Get(RunID(id)); ok {
 			continue
@@ -151,6 +146,19 @@ func (m *Machine) startByEvent(e *Event, priority int32, onLost limpetv1.OnLost)
 			RunId: id, Workflow: v.Name, Input: e.Payload, Metadata: e.Metadata, Priority: priority, OnLost: onLost,
 		}})
 	}
+}
+
+// startedBy gives the versions of which an event of that key starts a run.
+func (s *State) startedBy(tenant TenantID, key string) []*Version {
+	var found []*Version
+	s.workflows.Scan(func(_ WorkflowID, w *Workflow) bool {
+		v, ok := s.versions.Get(w.Latest)
+		if ok && w.Tenant == tenant && len(v.Unserved) == 0 && !v.Filtered && slices.Contains(v.EventTriggers, key) {
+			found = append(found, v)
+		}
+		return true
+	})
+	return found
 }
 
 // NewJudgement makes the leader's verdict on a case; fault says why its

@@ -5,8 +5,11 @@ const (
 	// MaxDeadlines is how many deadlines fire in one entry at most; the rest
 	// fire in the next.
 	MaxDeadlines = 256
-	// maxPurge is how many finished runs are forgotten in one entry at most.
-	maxPurge = 64
+	// minPurge is how many finished runs, or requests, are forgotten in one entry
+	// at most; more if far more are too many, so that large entries do not make
+	// them faster than they go.
+	minPurge = 64
+	maxPurge = 2048
 )
 
 // Machine is the replicated state machine. See the package comment for what it
@@ -42,8 +45,8 @@ func (m *Machine) Begin(stamp Stamp) Outcome {
 	s := m.st
 	s.stamp = Stamp{Instant: max(s.stamp.Instant, stamp.Instant), Wall: stamp.Wall}
 	fired := m.fireDeadlines()
-	m.purge()
-	return Outcome{Effects: m.effects, Deadlines: fired, Fenced: m.fenced}
+	forgotten := m.purge()
+	return Outcome{Effects: m.effects, Deadlines: fired, Fenced: m.fenced, Forgotten: forgotten}
 }
 
 // ApplyCommands is the second half of [Machine.Apply].

@@ -28,6 +28,9 @@ type Outcome struct {
 	Deadlines int
 	// Fenced counts reports refused because their attempt was fenced.
 	Fenced int
+	// Forgotten are the finished runs that left the state, oldest end first; no
+	// run comes twice. Whoever keeps a history takes them from here.
+	Forgotten []*Archived
 }
 
 // EffectKind says what kind of thing an effect names.

@@ -54,7 +54,7 @@ func (m *Machine) remember(id string, res Result) {
 
 func (m *Machine) forgetRequests() {
 	s := m.st
-	for range maxPurge {
+	for range purgeLimit(s.recent.Len() - requestCount) {
 		seq, id, ok := s.recent.Min()
 		if !ok {
 			return

@@ -20,11 +20,12 @@ func (w *Worker) forgetAt() Instant {
 	return w.Lease.Since.Add(workerRetention)
 }
 
-// purge forgets a bounded number of old things.
-func (m *Machine) purge() {
+// purge forgets a bounded number of old things, and gives the runs among them.
+func (m *Machine) purge() []*Archived {
 	m.forgetRequests()
 	s := m.st
-	for range maxPurge {
+	var gone []*Archived
+	for range purgeLimit(s.finished.Len() - int(s.settings.RetentionRuns)) {
 		k, ok := s.finished.Min()
 		if !ok {
 			break
@@ -34,26 +35,39 @@ func (m *Machine) purge() {
 			break
 		}
 		s.finished.Delete(k)
-		m.forgetRun(RunID(k.id))
+		if a := m.forgetRun(RunID(k.id)); a != nil {
+			gone = append(gone, a)
+		}
 	}
 	m.forgetWorkers()
+	return gone
 }
 
-func (m *Machine) forgetRun(id RunID) {
+// purgeLimit is how many things one entry may forget when so many are too many.
+func purgeLimit(excess int) int {
+	const share = 8
+	return min(max(minPurge, excess/share), maxPurge)
+}
+
+func (m *Machine) forgetRun(id RunID) *Archived {
 	s := m.st
 	r, ok := s.runs.Get(id)
 	if !ok {
-		return
+		return nil
 	}
+	a := s.archiveOf(r)
 	for _, t := range r.Tasks {
 		s.tasks.Delete(t)
 		s.forgetSpawned(t)
-		s.forgetLines(t)
+		if len(a.Logs)+len(a.Chunks) > 0 {
+			s.forgetLines(t)
+		}
 	}
 	s.lines.Delete(id)
 	s.pins.Delete(id)
 	s.runOrder.Delete(r.Seq)
 	s.runs.Delete(id)
+	return a
 }
 
 // forgetSpawned lets a task run spawn its children anew.
@@ -71,7 +85,7 @@ func (m *Machine) forgetWorkers() {
 	looked := 0
 	s.gone.Scan(func(k ageKey) bool {
 		looked++
-		if k.at > s.stamp.Instant || looked > maxPurge {
+		if k.at > s.stamp.Instant || looked > minPurge {
 			return false
 		}
 		id := WorkerID(k.id)

@@ -22,14 +22,20 @@ type Settings struct {
 	// MaxRequeues caps how often a task run is queued again for reasons that
 	// are not its own (worker lost, not delivered) before it fails.
 	MaxRequeues int32
-	// RetentionAge and RetentionRuns bound what is kept of finished runs: a
-	// finished run goes when it is older than the age, or when there are more
+	// RetentionAge and RetentionRuns bound the finished runs in the state: one goes
+	// to the nodes' history when it is older than the age, or when there are more
 	// than so many; but never within the first minute.
 	RetentionAge  time.Duration
 	RetentionRuns int32
 	// CancelChildren: to cancel a task run cancels the runs that it spawned.
 	CancelChildren bool
+	// MaxLiveRuns bounds the runs that have not ended; 0 for defaultMaxLiveRuns.
+	MaxLiveRuns int64
 }
+
+// defaultMaxLiveRuns is what a node of 8 GiB or more can hold, with payloads of
+// about 1 KiB. It is not written into the state, which older builds know nothing of.
+const defaultMaxLiveRuns = 2_000_000
 
 // DefaultSettings are the settings of a new cluster.
 func DefaultSettings() Settings {
@@ -53,6 +59,7 @@ func (s *Settings) fields(c *codec) {
 	num(c, 6, &s.RetentionAge)
 	num(c, 7, &s.RetentionRuns)
 	flag(c, 8, &s.CancelChildren)
+	num(c, 9, &s.MaxLiveRuns)
 }
 
 func (m *Machine) putSettings(cmd *limpetv1.PutSettings) (Result, *Refusal) {
@@ -69,6 +76,7 @@ func (m *Machine) putSettings(cmd *limpetv1.PutSettings) (Result, *Refusal) {
 		{"max_requeues", int64(p.GetMaxRequeues()), func(v int64) { s.MaxRequeues = int32(v) }},
 		{"retention_age", p.GetRetentionAge(), func(v int64) { s.RetentionAge = time.Duration(v) }},
 		{"retention_runs", int64(p.GetRetentionRuns()), func(v int64) { s.RetentionRuns = int32(v) }},
+		{"max_live_runs", p.GetMaxLiveRuns(), func(v int64) { s.MaxLiveRuns = v }},
 	} {
 		switch {
 		case f.got < 0:

@@ -31,6 +31,9 @@ func (m *Machine) triggerRuns(c *limpetv1.TriggerRuns) (Result, *Refusal) {
 		}
 		plans = append(plans, p)
 	}
+	if no := m.roomFor(plans); no != nil {
+		return Result{}, no
+	}
 	res := Result{Ignored: true}
 	for i := range plans {
 		p := &plans[i]

@@ -32,6 +32,14 @@ type Backend interface {
 	// it was called: a read of View after it is linearizable.
 	Barrier(ctx context.Context) error
 
+	// Past finds a finished run that the state has forgotten, by its id or by that
+	// of one of its task runs, in the history of this node or of another. Nil means
+	// that there is none in any that can be asked. [fsm.View.Past] makes it readable.
+	Past(ctx context.Context, id string) (*fsm.Archived, error)
+	// PastRuns visits the finished runs in this node's history, those that ended
+	// last first, until visit says no.
+	PastRuns(visit func(*fsm.Archived) bool) error
+
 	// ClusterStatus asks every node for its state.
 	ClusterStatus(ctx context.Context) (ClusterStatus, error)
 	// RemoveNode takes a node out of the Raft configuration. It is refused

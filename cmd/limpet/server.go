@@ -119,6 +119,7 @@ func newProgram(s *settings, log hclog.Logger) (*program, error) {
 	cfg.GRPCAddr, cfg.HTTPAddr = s.AdvertiseGRPC, s.AdvertiseHTTP
 	cfg.BootstrapExpect, cfg.Join = s.BootstrapExpect, s.Join
 	cfg.Lease = cluster.LeaseConfig{TTL: s.LeaseTTL, Grace: s.LeaseGrace}
+	cfg.History = cluster.HistoryConfig{MaxAge: s.HistoryAge, MaxBytes: s.HistoryBytes}
 	cfg.Raft.Heartbeat, cfg.Raft.Election, cfg.Raft.Lease = s.RaftTimeout, s.RaftTimeout, s.RaftTimeout/2
 	cfg.Decide, cfg.Sink, cfg.Logger = scheduler.Decide, &p.sink, log
 	cfg.BootstrapCommand = p.bootstrapCommand
@@ -174,6 +175,7 @@ func (p *program) bootstrapCommand() fsm.Command {
 		TenantId: uuid.NewString(), TenantName: "default", ClusterId: uuid.NewString(), KeyId: id, Key: key,
 		Settings: &limpetv1.Settings{
 			SoftPatience: int64(p.s.SoftPatience), DeliveryTimeout: int64(p.s.DeliveryTimeout), CancelChildren: p.s.CancelChildren,
+			RetentionAge: int64(p.s.MemoryAge), RetentionRuns: p.s.MemoryRuns, MaxLiveRuns: p.s.MaxLiveRuns,
 		},
 	}}}
 }

@@ -38,6 +38,11 @@ type settings struct {
 	SoftPatience    time.Duration
 	DeliveryTimeout time.Duration
 	CancelChildren  bool
+	MemoryAge       time.Duration
+	MemoryRuns      int32
+	MaxLiveRuns     int64
+	HistoryAge      time.Duration
+	HistoryBytes    int64
 	RaftTimeout     time.Duration
 	MaxMessage      int
 	LogLevel        string
@@ -54,6 +59,7 @@ func defaultSettings() *settings {
 		GRPC: "0.0.0.0:7077", Peer: "0.0.0.0:7078", Gossip: "0.0.0.0:7946", HTTP: "0.0.0.0:8888",
 		BootstrapExpect: 1, LeaseTTL: 15 * time.Second, LeaseGrace: 5 * time.Second,
 		SoftPatience: 500 * time.Millisecond, DeliveryTimeout: 30 * time.Second, RaftTimeout: 300 * time.Millisecond, MaxMessage: 4 << 20,
+		MemoryAge: 10 * time.Minute, MemoryRuns: 5000, MaxLiveRuns: 2_000_000, HistoryAge: 7 * 24 * time.Hour, HistoryBytes: 2 << 30,
 		LogLevel: "info", LogFormat: "text",
 	}
 }
@@ -82,6 +88,11 @@ func (s *settings) bind(f *pflag.FlagSet) {
 	f.DurationVar(&s.SoftPatience, "soft-patience", s.SoftPatience, "how long a SOFT task waits for a slot on its worker; set when the cluster is formed")
 	f.DurationVar(&s.DeliveryTimeout, "delivery-timeout", s.DeliveryTimeout, "how long a worker has to say that it has started a task that was sent to it; set when the cluster is formed")
 	f.BoolVar(&s.CancelChildren, "cancel-children", false, "to cancel a task also cancels the runs that it spawned; set when the cluster is formed")
+	f.DurationVar(&s.MemoryAge, "memory-age", s.MemoryAge, "a finished run goes from memory to the history on disk when it is older; set when the cluster is formed")
+	f.Int32Var(&s.MemoryRuns, "memory-runs", s.MemoryRuns, "or when there are more finished runs, but never in its first minute; set when the cluster is formed")
+	f.Int64Var(&s.MaxLiveRuns, "max-live-runs", s.MaxLiveRuns, "new runs are refused while so many have not ended; set when the cluster is formed")
+	f.DurationVar(&s.HistoryAge, "history-age", s.HistoryAge, "how long finished runs are kept on this node's disk")
+	f.Int64Var(&s.HistoryBytes, "history-bytes", s.HistoryBytes, "how much of this node's disk they may take; the oldest go first")
 	f.DurationVar(&s.RaftTimeout, "raft-timeout", s.RaftTimeout, "heartbeat and election timeout; 300ms suits a LAN")
 	f.IntVar(&s.MaxMessage, "max-message", s.MaxMessage, "largest message in bytes")
 	f.StringVar(&s.LogLevel, "log-level", s.LogLevel, "trace, debug, info, warn or error")
@@ -196,6 +207,18 @@ func (s *settings) check() error {
 	}
 	if s.LogFormat != "text" && s.LogFormat != "json" {
 		return fmt.Errorf("setting log-format is %q: must be text or json", s.LogFormat)
+	}
+	switch {
+	case s.MemoryAge < time.Minute:
+		return fmt.Errorf("setting memory-age is %v: must be 1m or more", s.MemoryAge)
+	case s.MemoryRuns < 1:
+		return fmt.Errorf("setting memory-runs is %d: must be 1 or more", s.MemoryRuns)
+	case s.MaxLiveRuns < 1:
+		return fmt.Errorf("setting max-live-runs is %d: must be 1 or more", s.MaxLiveRuns)
+	case s.HistoryAge < time.Minute:
+		return fmt.Errorf("setting history-age is %v: must be 1m or more", s.HistoryAge)
+	case s.HistoryBytes < 16<<20:
+		return fmt.Errorf("setting history-bytes is %d: must be 16777216 or more", s.HistoryBytes)
 	}
 	if s.MaxMessage < 64<<10 {
 		return fmt.Errorf("setting max-message is %d: must be at least 65536", s.MaxMessage)

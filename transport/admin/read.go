@@ -8,11 +8,17 @@ import (
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
 )
 
-const defaultLimit = 50
+const (
+	defaultLimit = 50
+	// maxPast is how far a list goes back into the history.
+	maxPast = 10_000
+)
 
-// ListRuns lists the tenant's runs, newest first.
+// ListRuns lists the tenant's runs, newest first; then those in the history, the
+// latest end first.
 func (s *Service) ListRuns(ctx context.Context, r *limpetv1.ListRunsRequest) (*limpetv1.ListRunsResponse, error) {
 	tenant, err := tenantOf(ctx)
 	if err != nil {
@@ -24,16 +30,34 @@ func (s *Service) ListRuns(ctx context.Context, r *limpetv1.ListRunsRequest) (*l
 	}
 	v := s.view()
 	out := &limpetv1.ListRunsResponse{}
-	for run := range v.Runs(true) {
+	// add says whether there is room for more.
+	add := func(v fsm.View, run *fsm.Run) bool {
 		info := runInfo(v, run)
-		if run.Tenant != tenant || !like(r.GetStatus(), info.GetStatus()) || !like(r.GetWorkflow(), info.GetWorkflow()) {
-			continue
-		}
-		if len(out.GetRuns()) == limit {
+		switch {
+		case run.Tenant != tenant || !like(r.GetStatus(), info.GetStatus()) || !like(r.GetWorkflow(), info.GetWorkflow()):
+		case len(out.GetRuns()) == limit:
 			out.More = true
-			break
+		default:
+			out.Runs = append(out.Runs, info)
 		}
-		out.Runs = append(out.Runs, info)
+		return !out.GetMore()
+	}
+	for run := range v.Runs(true) {
+		if !add(v, run) {
+			return out, nil
+		}
+	}
+	looked := 0
+	err = s.cfg.Backend.PastRuns(func(a *fsm.Archived) bool {
+		if looked++; looked > maxPast {
+			out.More = true
+			return false
+		}
+		_, still := v.Run(a.Run.ID)
+		return still || add(v.Past(a), a.Run)
+	})
+	if err != nil {
+		return nil, transport.Unavailable("list runs: %v", err)
 	}
 	return out, nil
 }
@@ -46,12 +70,29 @@ func (s *Service) GetRun(ctx context.Context, r *limpetv1.GetRunRequest) (*limpe
 	if err != nil {
 		return nil, err
 	}
-	v := s.view()
-	run, err := findRun(v, tenant, r.GetId())
+	v, run, err := s.anyRun(ctx, tenant, r.GetId())
 	if err != nil {
 		return nil, err
 	}
 	return runDetails(v, run), nil
+}
+
+// anyRun finds a run in the state or, by its full id, in the history, and gives
+// the view in which it is.
+func (s *Service) anyRun(ctx context.Context, tenant fsm.TenantID, id string) (fsm.View, *fsm.Run, error) {
+	v := s.view()
+	run, err := findRun(v, tenant, id)
+	if err == nil || !fsm.ValidUUID(id) {
+		return v, run, err
+	}
+	past, a, lost := transport.Past(ctx, s.cfg.Backend, tenant, id)
+	if lost != nil {
+		return v, nil, lost
+	}
+	if a == nil || string(a.Run.ID) != id {
+		return v, nil, err
+	}
+	return past, a.Run, nil
 }
 
 // WaitRun answers when the run is final, or when the call's time is over.
@@ -61,6 +102,9 @@ func (s *Service) WaitRun(ctx context.Context, r *limpetv1.GetRunRequest) (*limp
 		return nil, err
 	}
 	id := fsm.RunID(out.GetRun().GetId())
+	if _, live := s.view().Run(id); !live {
+		return out, nil // it was found in the history
+	}
 	gate, err := s.cfg.Hub.Admit()
 	if err != nil {
 		return nil, err
@@ -71,8 +115,8 @@ func (s *Service) WaitRun(ctx context.Context, r *limpetv1.GetRunRequest) (*limp
 	for {
 		v := s.view()
 		run, ok := v.Run(id)
-		if !ok {
-			return nil, unknown("id", r.GetId(), "no such run any more", "")
+		if !ok { // the caller was slow, and the run has gone to the history
+			return s.GetRun(ctx, &limpetv1.GetRunRequest{Id: string(id)})
 		}
 		if run.Status.Final() {
 			return runDetails(v, run), nil
@@ -94,7 +138,7 @@ func (s *Service) CancelRun(ctx context.Context, r *limpetv1.CancelRunRequest) (
 	if err != nil {
 		return nil, err
 	}
-	run, err := findRun(s.view(), tenant, r.GetId())
+	run, err := s.changeable(ctx, tenant, r.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +157,7 @@ func (s *Service) ReplayRun(ctx context.Context, r *limpetv1.ReplayRunRequest) (
 	if err != nil {
 		return nil, err
 	}
-	run, err := findRun(s.view(), tenant, r.GetId())
+	run, err := s.changeable(ctx, tenant, r.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +168,15 @@ func (s *Service) ReplayRun(ctx context.Context, r *limpetv1.ReplayRunRequest) (
 		return nil, err
 	}
 	return &limpetv1.ReplayRunResponse{TaskRuns: res.IDs}, nil
+}
+
+// changeable finds a run in the state. Of one in the history it says so.
+func (s *Service) changeable(ctx context.Context, tenant fsm.TenantID, id string) (*fsm.Run, error) {
+	run, err := findRun(s.view(), tenant, id)
+	if no, ok := errors.AsType[*fsm.Refusal](err); ok {
+		return nil, transport.PastRefusal(ctx, s.cfg.Backend, tenant, no)
+	}
+	return run, err
 }
 
 // findRun looks a run up by id or by a unique prefix of it.

@@ -2,11 +2,13 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
 )
 
 // idBatch is how many ids go into one command.
@@ -30,9 +32,11 @@ func (s *server) cancelTasks(r *http.Request, tenant fsm.TenantID) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	return s.inBatches(r.Context(), "cancel", ids, func(batch []string) fsm.Command {
+	return s.inBatches(r.Context(), tenant, "cancel", ids, func(batch []string) fsm.Command {
 		return &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{
-			CancelTasks: &limpetv1.CancelTasks{TenantId: string(tenant), Ids: batch, Reason: "cancelled by request"},
+			CancelTasks: &limpetv1.CancelTasks{
+				TenantId: string(tenant), Ids: transport.WithoutPast(r.Context(), s.Backend, tenant, batch), Reason: "cancelled by request",
+			},
 		}}
 	})
 }
@@ -44,7 +48,7 @@ func (s *server) replayTasks(r *http.Request, tenant fsm.TenantID) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	return s.inBatches(r.Context(), "replay", ids, func(batch []string) fsm.Command {
+	return s.inBatches(r.Context(), tenant, "replay", ids, func(batch []string) fsm.Command {
 		return &limpetv1.Command{Kind: &limpetv1.Command_ReplayTasks{
 			ReplayTasks: &limpetv1.ReplayTasks{TenantId: string(tenant), Ids: batch},
 		}}
@@ -76,10 +80,15 @@ func (s *server) targets(r *http.Request, tenant fsm.TenantID, chosen func(*runF
 }
 
 // inBatches proposes a command for each batch of ids.
-func (s *server) inBatches(ctx context.Context, what string, ids []string, command func([]string) fsm.Command) (any, error) {
+func (s *server) inBatches(
+	ctx context.Context, tenant fsm.TenantID, what string, ids []string, command func([]string) fsm.Command,
+) (any, error) {
 	out := actionAnswer{IDs: []string{}}
 	for batch := range slices.Chunk(ids, idBatch) {
 		res, err := s.propose(ctx, what, command(batch))
+		if no, ok := errors.AsType[*fsm.Refusal](err); ok {
+			return nil, transport.PastRefusal(ctx, s.Backend, tenant, no)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,11 @@ type row struct {
 	task *fsm.TaskRun // nil for the whole run
 }
 
-// runs lists runs, or task runs, newest run first.
+// mostPast is how far a list goes back into the history.
+const mostPast = 10_000
+
+// runs lists runs, or task runs, newest run first; then those in the history, the
+// latest end first.
 func (s *server) runs(r *http.Request, tenant fsm.TenantID) (any, error) {
 	q := newQuery(r)
 	f, worker := q.filter(), fsm.WorkerID(q.id("worker_id"))
@@ -37,25 +41,80 @@ func (s *server) runs(r *http.Request, tenant fsm.TenantID) (any, error) {
 	if tasks {
 		rows = taskRows(view, tenant, f, worker)
 	}
-	var picked []row
-	var runs []*fsm.Run
-	total := 0
+	p := picker{limit: limit, offset: offset}
 	for at := range rows {
-		if total >= offset && len(picked) < limit {
-			picked, runs = append(picked, at), append(runs, at.run)
-		}
-		total++
+		p.take(at)
 	}
-	d := newDescriber(view, payloads, runs...)
-	out := runList{Pagination: pages(limit, offset, total), Rows: []taskSummary{}}
-	for _, at := range picked {
-		if at.task != nil {
-			out.Rows = append(out.Rows, d.task(at.run, at.task))
-		} else {
-			out.Rows = append(out.Rows, d.run(at.run))
+	out := runList{Rows: p.describe(newDescriber(view, payloads, p.runs()...))}
+	err := s.eachPast(view, func(past fsm.View, a *fsm.Archived) {
+		rows := runRows(past, tenant, f, worker)
+		if tasks {
+			rows = taskRows(past, tenant, f, worker)
 		}
+		for at := range rows {
+			if p.take(at) {
+				out.Rows = append(out.Rows, newDescriber(past, payloads, a.Run).row(at))
+			}
+		}
+	})
+	if err != nil {
+		return nil, unavailable("list runs: %v", err)
 	}
+	out.Pagination = pages(limit, offset, p.total)
 	return out, nil
+}
+
+// picker picks the rows of one page.
+type picker struct {
+	limit, offset, total int
+	picked               []row
+}
+
+// take counts a row, and says whether it is on the page.
+func (p *picker) take(at row) bool {
+	on := p.total >= p.offset && len(p.picked) < p.limit
+	if on {
+		p.picked = append(p.picked, at)
+	}
+	p.total++
+	return on
+}
+
+func (p *picker) runs() []*fsm.Run {
+	var out []*fsm.Run
+	for _, at := range p.picked {
+		out = append(out, at.run)
+	}
+	return out
+}
+
+func (p *picker) describe(d *describer) []taskSummary {
+	out := []taskSummary{}
+	for _, at := range p.picked {
+		out = append(out, d.row(at))
+	}
+	return out
+}
+
+// row describes a row.
+func (d *describer) row(at row) taskSummary {
+	if at.task != nil {
+		return d.task(at.run, at.task)
+	}
+	return d.run(at.run)
+}
+
+// eachPast visits the runs in this node's history, up to a limit, each in a view
+// of its own. What the view of the state still has is left out.
+func (s *server) eachPast(view fsm.View, visit func(fsm.View, *fsm.Archived)) error {
+	looked := 0
+	return s.Backend.PastRuns(func(a *fsm.Archived) bool {
+		looked++
+		if _, ok := view.Run(a.Run.ID); !ok {
+			visit(view.Past(a), a)
+		}
+		return looked < mostPast
+	})
 }
 
 // runIDs gives the ids of all runs that are selected.

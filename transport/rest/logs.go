@@ -49,11 +49,10 @@ func (s *server) logs(r *http.Request, tenant fsm.TenantID) (any, error) {
 	if q.err != nil {
 		return nil, q.err
 	}
-	t, _, err := s.findTask(r, tenant)
+	view, t, _, err := s.findTask(r, tenant)
 	if err != nil {
 		return nil, err
 	}
-	view := s.Backend.View()
 	var lines []*fsm.LogLine
 	for line := range view.Logs(t.ID) {
 		if f.selects(line) {

@@ -202,7 +202,7 @@ func (s *server) pinCall(r *http.Request, tenant fsm.TenantID) (in pinRequest, r
 	if strings.TrimSpace(in.Reason) == "" {
 		return in, nil, invalid("reason", in.Reason, "must say why", "it may cost the run its state")
 	}
-	run, err = s.findRun(r, tenant)
+	_, run, err = s.findRun(r, tenant)
 	return in, run, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
 )
 
 type runDetails struct {
@@ -57,7 +58,7 @@ type taskEvent struct {
 }
 
 func (s *server) runStatus(r *http.Request, tenant fsm.TenantID) (any, error) {
-	run, err := s.findRun(r, tenant)
+	_, run, err := s.findRun(r, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -65,31 +66,38 @@ func (s *server) runStatus(r *http.Request, tenant fsm.TenantID) (any, error) {
 }
 
 func (s *server) run(r *http.Request, tenant fsm.TenantID) (any, error) {
-	run, err := s.findRun(r, tenant)
+	view, run, err := s.findRun(r, tenant)
 	if err != nil {
 		return nil, err
 	}
-	return describeRun(s.Backend.View(), run), nil
+	return describeRun(view, run), nil
 }
 
-// findRun finds the run that the path names.
-func (s *server) findRun(r *http.Request, tenant fsm.TenantID) (*fsm.Run, error) {
+// findRun finds the run that the path names, in the state or in the history, and
+// the view in which it is.
+func (s *server) findRun(r *http.Request, tenant fsm.TenantID) (fsm.View, *fsm.Run, error) {
 	id, err := checkID("run", r.PathValue("run"))
 	if err != nil {
-		return nil, err
+		return fsm.View{}, nil, err
 	}
-	run, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Run, bool) {
+	view, run, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Run, bool) {
 		run, ok := v.Run(fsm.RunID(id))
 		return run, ok && run.Tenant == tenant
 	})
+	if err == nil && !ok {
+		var a *fsm.Archived
+		if view, a, err = transport.Past(r.Context(), s.Backend, tenant, id); a != nil && a.Run.ID == fsm.RunID(id) {
+			return view, a.Run, nil
+		}
+	}
 	if err != nil {
-		return nil, err
+		return view, nil, err
 	}
 	if !ok {
-		return nil, refusal(fsm.CodeNotFound, "run", id, "workflow run not found",
+		return view, nil, refusal(fsm.CodeNotFound, "run", id, "workflow run not found",
 			"check the id; finished runs are kept for a limited time")
 	}
-	return run, nil
+	return view, run, nil
 }
 
 // describeRun tells all of a run.

@@ -63,11 +63,10 @@ type taskRunShape struct {
 
 // runShape gives the results of a run that do not fit into a message.
 func (s *server) runShape(r *http.Request, tenant fsm.TenantID) (any, error) {
-	run, err := s.findRun(r, tenant)
+	view, run, err := s.findRun(r, tenant)
 	if err != nil {
 		return nil, err
 	}
-	view := s.Backend.View()
 	version, ok := view.Version(run.Version)
 	if !ok {
 		return nil, refusal(fsm.CodeNotFound, "run", string(run.ID), "the version of its workflow is not known", "")

@@ -2,12 +2,14 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
 )
 
 // cancelBatch is how many ids go into one command.
@@ -81,7 +83,7 @@ func (a *admin) CancelTasks(ctx context.Context, r *compatv1.CancelTasksRequest)
 	open := func(run *fsm.Run) bool { return !run.Status.Final() }
 	ids, err := a.eachChosen(ctx, "cancel", r.GetExternalIds(), r.Filter, open, func(t fsm.TenantID, ids []string) fsm.Command {
 		return &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{
-			CancelTasks: &limpetv1.CancelTasks{TenantId: string(t), Ids: ids, Reason: "cancelled by request"},
+			CancelTasks: &limpetv1.CancelTasks{TenantId: string(t), Ids: transport.WithoutPast(ctx, a.cfg.Backend, t, ids), Reason: "cancelled by request"},
 		}}
 	})
 	return &compatv1.CancelTasksResponse{CancelledTasks: ids}, err
@@ -132,6 +134,9 @@ func (a *admin) eachChosen(
 	}
 	for batch := range slices.Chunk(ids, cancelBatch) {
 		res, err := a.propose(ctx, what, command(t, batch))
+		if no, ok := errors.AsType[*fsm.Refusal](err); ok {
+			return nil, transport.PastRefusal(ctx, a.cfg.Backend, t, no)
+		}
 		if err != nil {
 			return nil, err
 		}

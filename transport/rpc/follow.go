@@ -123,10 +123,12 @@ func (f *follower) gaps() []fsm.RunID {
 
 // tell sends what has happened to the runs and was not told.
 func (f *follower) tell(ids ...fsm.RunID) error {
-	view := f.cfg.Backend.View()
 	for _, id := range ids {
-		run, ok := view.Run(id)
-		if !ok || run.Tenant != f.tenant {
+		view, run, err := f.find(id)
+		if err != nil {
+			return err
+		}
+		if run == nil {
 			delete(f.runs, id)
 			continue
 		}
@@ -146,6 +148,19 @@ func (f *follower) tell(ids ...fsm.RunID) error {
 		}
 	}
 	return nil
+}
+
+// find gives a run and the view that it is in. The one run of a stream may have
+// gone to the history while its reader was slow.
+func (f *follower) find(id fsm.RunID) (fsm.View, *fsm.Run, error) {
+	view := f.cfg.Backend.View()
+	if run, ok := view.Run(id); ok && run.Tenant == f.tenant {
+		return view, run, nil
+	}
+	if f.only == "" {
+		return view, nil, nil
+	}
+	return f.run(f.stream.Context(), f.tenant, id)
 }
 
 func (f *follower) forgetEnded() {

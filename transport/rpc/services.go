@@ -175,10 +175,20 @@ func (s *Services) run(ctx context.Context, t fsm.TenantID, id fsm.RunID) (fsm.V
 	if r, ok := view.Run(id); ok && r.Tenant == t {
 		return view, r, nil
 	}
+	if past, a, err := transport.Past(ctx, s.cfg.Backend, t, string(id)); err != nil || a != nil && a.Run.ID == id {
+		return past, runOf(a), err
+	}
 	return view, nil, &fsm.Refusal{
 		Code: fsm.CodeNotFound, Field: "external_id", Got: string(id), Want: "workflow run not found",
 		Hint: "check the id; finished runs are kept for a limited time",
 	}
+}
+
+func runOf(a *fsm.Archived) *fsm.Run {
+	if a == nil {
+		return nil
+	}
+	return a.Run
 }
 
 // newID mints an id that sorts by time.

@@ -23,6 +23,8 @@ const (
 	// unknownPause is how often it is looked again for runs that this node does
 	// not know (yet).
 	unknownPause = 500 * time.Millisecond
+	// maxResolved bounds the runs that are looked up in the history at a time.
+	maxResolved = 256
 	// maxWatched bounds the runs that one stream waits for.
 	maxWatched = 100_000
 )
@@ -190,8 +192,21 @@ func (s *subscription) resolve() error {
 	if err := s.deliver(before...); err != nil {
 		return err
 	}
-	for _, id := range before {
+	for _, id := range before[:min(len(before), maxResolved)] {
 		if _, still := s.unknown[id]; !still {
+			continue
+		}
+		view, a, err := transport.Past(s.stream.Context(), s.cfg.Backend, s.tenant, string(id))
+		if err != nil {
+			s.cfg.Logger.Debug("runs that are not known have to wait", "runs", len(s.unknown), "error", err)
+			return nil // it is tried again with the next tick
+		}
+		if a != nil && a.Run.ID == id {
+			if err := s.stream.Send(s.answer(view, a.Run)); err != nil {
+				return err
+			}
+			s.forget(id)
+			s.cfg.Counters.Results.Add(1)
 			continue
 		}
 		if err := s.stream.Send(unknownRun(string(id), "no such run: check the id; finished runs are kept for a limited time")); err != nil {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -61,6 +62,7 @@ type Cluster struct {
 	requests uint64
 	leader   chan struct{} // closed while there is a leader
 	fenced   int
+	history  []*fsm.Archived // what the machine has forgotten, oldest first
 }
 
 // New starts a cluster that ends with the test.
@@ -214,7 +216,31 @@ func (c *Cluster) applyLocked(cmds ...fsm.Command) fsm.Outcome {
 	c.instant = c.instant.Add(tick)
 	out := c.machine.Apply(&fsm.Entry{Stamp: fsm.Stamp{Instant: c.instant, Wall: c.wall.UnixNano()}, Commands: cmds})
 	c.fenced += out.Fenced
+	c.history = append(c.history, out.Forgotten...)
 	return out
+}
+
+// past looks an archived run up.
+func (c *Cluster) past(id string) *fsm.Archived {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range c.history {
+		if string(a.Run.ID) == id || slices.ContainsFunc(a.Tasks, func(t *fsm.TaskRun) bool { return string(t.ID) == id }) {
+			return a
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) pastRuns(visit func(*fsm.Archived) bool) {
+	c.mu.Lock()
+	list := slices.Clone(c.history)
+	c.mu.Unlock()
+	for _, a := range slices.Backward(list) {
+		if !visit(a) {
+			return
+		}
+	}
 }
 
 func (c *Cluster) wake(effects []fsm.Effect) {

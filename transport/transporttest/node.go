@@ -157,6 +157,17 @@ func (n *Node) Vouch(w fsm.WorkerID) {
 // Barrier implements [transport.Backend].
 func (n *Node) Barrier(ctx context.Context) error { return n.cluster.awaitLeader(ctx) }
 
+// Past implements [transport.Backend].
+func (n *Node) Past(_ context.Context, id string) (*fsm.Archived, error) {
+	return n.cluster.past(id), nil
+}
+
+// PastRuns implements [transport.Backend].
+func (n *Node) PastRuns(visit func(*fsm.Archived) bool) error {
+	n.cluster.pastRuns(visit)
+	return nil
+}
+
 // ClusterStatus implements [transport.Backend].
 func (n *Node) ClusterStatus(context.Context) (transport.ClusterStatus, error) {
 	view := n.View()

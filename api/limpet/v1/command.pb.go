@@ -1077,12 +1077,16 @@ type Settings struct {
 	ExecutionTimeout int64                  `protobuf:"varint,3,opt,name=execution_timeout,json=executionTimeout,proto3" json:"execution_timeout,omitempty"`
 	DeliveryTimeout  int64                  `protobuf:"varint,4,opt,name=delivery_timeout,json=deliveryTimeout,proto3" json:"delivery_timeout,omitempty"`
 	MaxRequeues      int32                  `protobuf:"varint,5,opt,name=max_requeues,json=maxRequeues,proto3" json:"max_requeues,omitempty"`
-	RetentionAge     int64                  `protobuf:"varint,6,opt,name=retention_age,json=retentionAge,proto3" json:"retention_age,omitempty"`
-	RetentionRuns    int32                  `protobuf:"varint,7,opt,name=retention_runs,json=retentionRuns,proto3" json:"retention_runs,omitempty"`
+	// How long, and how many, finished runs stay in the state before they go to the
+	// nodes' history.
+	RetentionAge  int64 `protobuf:"varint,6,opt,name=retention_age,json=retentionAge,proto3" json:"retention_age,omitempty"`
+	RetentionRuns int32 `protobuf:"varint,7,opt,name=retention_runs,json=retentionRuns,proto3" json:"retention_runs,omitempty"`
 	// Cancelling a task run cancels the runs that it spawned.
 	CancelChildren bool `protobuf:"varint,8,opt,name=cancel_children,json=cancelChildren,proto3" json:"cancel_children,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// New runs are refused while so many have not ended.
+	MaxLiveRuns   int64 `protobuf:"varint,9,opt,name=max_live_runs,json=maxLiveRuns,proto3" json:"max_live_runs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -1169,6 +1173,13 @@ func (x *Settings) GetCancelChildren() bool {
 		return x.CancelChildren
 	}
 	return false
+}
+
+func (x *Settings) GetMaxLiveRuns() int64 {
+	if x != nil {
+		return x.MaxLiveRuns
+	}
+	return 0
 }
 
 // PutWorkflow registers a definition. A definition that equals the newest
@@ -4472,7 +4483,7 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x03key\x18\x05 \x01(\fR\x03key\x12/\n" +
 	"\bsettings\x18\x06 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\">\n" +
 	"\vPutSettings\x12/\n" +
-	"\bsettings\x18\x01 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\"\xca\x02\n" +
+	"\bsettings\x18\x01 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\"\xee\x02\n" +
 	"\bSettings\x12#\n" +
 	"\rsoft_patience\x18\x01 \x01(\x03R\fsoftPatience\x12)\n" +
 	"\x10schedule_timeout\x18\x02 \x01(\x03R\x0fscheduleTimeout\x12+\n" +
@@ -4481,7 +4492,8 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\fmax_requeues\x18\x05 \x01(\x05R\vmaxRequeues\x12#\n" +
 	"\rretention_age\x18\x06 \x01(\x03R\fretentionAge\x12%\n" +
 	"\x0eretention_runs\x18\a \x01(\x05R\rretentionRuns\x12'\n" +
-	"\x0fcancel_children\x18\b \x01(\bR\x0ecancelChildren\"\x8a\x01\n" +
+	"\x0fcancel_children\x18\b \x01(\bR\x0ecancelChildren\x12\"\n" +
+	"\rmax_live_runs\x18\t \x01(\x03R\vmaxLiveRuns\"\x8a\x01\n" +
 	"\vPutWorkflow\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1f\n" +
 	"\vworkflow_id\x18\x02 \x01(\tR\n" +

@@ -324,6 +324,8 @@ type PeerFrame struct {
 	//	*PeerFrame_MembershipAnswer
 	//	*PeerFrame_ProbeRequest
 	//	*PeerFrame_ProbeAnswer
+	//	*PeerFrame_HistoryRequest
+	//	*PeerFrame_HistoryAnswer
 	Body          isPeerFrame_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -499,6 +501,24 @@ func (x *PeerFrame) GetProbeAnswer() *ProbeAnswer {
 	return nil
 }
 
+func (x *PeerFrame) GetHistoryRequest() *HistoryRequest {
+	if x != nil {
+		if x, ok := x.Body.(*PeerFrame_HistoryRequest); ok {
+			return x.HistoryRequest
+		}
+	}
+	return nil
+}
+
+func (x *PeerFrame) GetHistoryAnswer() *HistoryAnswer {
+	if x != nil {
+		if x, ok := x.Body.(*PeerFrame_HistoryAnswer); ok {
+			return x.HistoryAnswer
+		}
+	}
+	return nil
+}
+
 type isPeerFrame_Body interface {
 	isPeerFrame_Body()
 }
@@ -559,6 +579,14 @@ type PeerFrame_ProbeAnswer struct {
 	ProbeAnswer *ProbeAnswer `protobuf:"bytes,29,opt,name=probe_answer,json=probeAnswer,proto3,oneof"`
 }
 
+type PeerFrame_HistoryRequest struct {
+	HistoryRequest *HistoryRequest `protobuf:"bytes,30,opt,name=history_request,json=historyRequest,proto3,oneof"`
+}
+
+type PeerFrame_HistoryAnswer struct {
+	HistoryAnswer *HistoryAnswer `protobuf:"bytes,31,opt,name=history_answer,json=historyAnswer,proto3,oneof"`
+}
+
 func (*PeerFrame_Hello) isPeerFrame_Body() {}
 
 func (*PeerFrame_Commands) isPeerFrame_Body() {}
@@ -586,6 +614,10 @@ func (*PeerFrame_MembershipAnswer) isPeerFrame_Body() {}
 func (*PeerFrame_ProbeRequest) isPeerFrame_Body() {}
 
 func (*PeerFrame_ProbeAnswer) isPeerFrame_Body() {}
+
+func (*PeerFrame_HistoryRequest) isPeerFrame_Body() {}
+
+func (*PeerFrame_HistoryAnswer) isPeerFrame_Body() {}
 
 // PeerHello is the first frame of a connection.
 type PeerHello struct {
@@ -1424,6 +1456,106 @@ func (x *ProbeAnswer) GetVerdict() ProbeAnswer_Verdict {
 	return ProbeAnswer_UNKNOWN
 }
 
+// HistoryRequest asks for a finished run that the state has forgotten.
+type HistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the run, or of one of its task runs.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_limpet_v1_peer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_peer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_peer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *HistoryRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type HistoryAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record, as the frames of a snapshot; empty if the node does not have it.
+	Record []byte `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	// Why the node cannot say.
+	Error         string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryAnswer) Reset() {
+	*x = HistoryAnswer{}
+	mi := &file_limpet_v1_peer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryAnswer) ProtoMessage() {}
+
+func (x *HistoryAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_peer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryAnswer.ProtoReflect.Descriptor instead.
+func (*HistoryAnswer) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_peer_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *HistoryAnswer) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *HistoryAnswer) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 var File_limpet_v1_peer_proto protoreflect.FileDescriptor
 
 const file_limpet_v1_peer_proto_rawDesc = "" +
@@ -1442,7 +1574,7 @@ const file_limpet_v1_peer_proto_rawDesc = "" +
 	"\thas_state\x18\b \x01(\bR\bhasState\x12\x18\n" +
 	"\aleaving\x18\t \x01(\bR\aleaving\x12\x16\n" +
 	"\x06format\x18\n" +
-	" \x01(\rR\x06format\"\xd4\a\n" +
+	" \x01(\rR\x06format\"\xdd\b\n" +
 	"\tPeerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12,\n" +
 	"\x05hello\x18\n" +
@@ -1459,7 +1591,9 @@ const file_limpet_v1_peer_proto_rawDesc = "" +
 	"\x12membership_request\x18\x1a \x01(\v2\x1c.limpet.v1.MembershipRequestH\x00R\x11membershipRequest\x12J\n" +
 	"\x11membership_answer\x18\x1b \x01(\v2\x1b.limpet.v1.MembershipAnswerH\x00R\x10membershipAnswer\x12>\n" +
 	"\rprobe_request\x18\x1c \x01(\v2\x17.limpet.v1.ProbeRequestH\x00R\fprobeRequest\x12;\n" +
-	"\fprobe_answer\x18\x1d \x01(\v2\x16.limpet.v1.ProbeAnswerH\x00R\vprobeAnswerB\x06\n" +
+	"\fprobe_answer\x18\x1d \x01(\v2\x16.limpet.v1.ProbeAnswerH\x00R\vprobeAnswer\x12D\n" +
+	"\x0fhistory_request\x18\x1e \x01(\v2\x19.limpet.v1.HistoryRequestH\x00R\x0ehistoryRequest\x12A\n" +
+	"\x0ehistory_answer\x18\x1f \x01(\v2\x18.limpet.v1.HistoryAnswerH\x00R\rhistoryAnswerB\x06\n" +
 	"\x04body\"9\n" +
 	"\tPeerHello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
@@ -1532,7 +1666,12 @@ const file_limpet_v1_peer_proto_rawDesc = "" +
 	"\x05ALIVE\x10\x01\x12\n" +
 	"\n" +
 	"\x06SILENT\x10\x02\x12\b\n" +
-	"\x04LEFT\x10\x03B5Z3github.com/limpet-dev/limpet/api/limpet/v1;limpetv1b\x06proto3"
+	"\x04LEFT\x10\x03\" \n" +
+	"\x0eHistoryRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"=\n" +
+	"\rHistoryAnswer\x12\x16\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05errorB5Z3github.com/limpet-dev/limpet/api/limpet/v1;limpetv1b\x06proto3"
 
 var (
 	file_limpet_v1_peer_proto_rawDescOnce sync.Once
@@ -1547,7 +1686,7 @@ func file_limpet_v1_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_limpet_v1_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_limpet_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_limpet_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_limpet_v1_peer_proto_goTypes = []any{
 	(PeerRefused_Reason)(0),       // 0: limpet.v1.PeerRefused.Reason
 	(MembershipRequest_Action)(0), // 1: limpet.v1.MembershipRequest.Action
@@ -1569,6 +1708,8 @@ var file_limpet_v1_peer_proto_goTypes = []any{
 	(*MembershipAnswer)(nil),      // 17: limpet.v1.MembershipAnswer
 	(*ProbeRequest)(nil),          // 18: limpet.v1.ProbeRequest
 	(*ProbeAnswer)(nil),           // 19: limpet.v1.ProbeAnswer
+	(*HistoryRequest)(nil),        // 20: limpet.v1.HistoryRequest
+	(*HistoryAnswer)(nil),         // 21: limpet.v1.HistoryAnswer
 }
 var file_limpet_v1_peer_proto_depIdxs = []int32{
 	5,  // 0: limpet.v1.PeerFrame.hello:type_name -> limpet.v1.PeerHello
@@ -1585,15 +1726,17 @@ var file_limpet_v1_peer_proto_depIdxs = []int32{
 	17, // 11: limpet.v1.PeerFrame.membership_answer:type_name -> limpet.v1.MembershipAnswer
 	18, // 12: limpet.v1.PeerFrame.probe_request:type_name -> limpet.v1.ProbeRequest
 	19, // 13: limpet.v1.PeerFrame.probe_answer:type_name -> limpet.v1.ProbeAnswer
-	0,  // 14: limpet.v1.PeerRefused.reason:type_name -> limpet.v1.PeerRefused.Reason
-	9,  // 15: limpet.v1.PeerVouchers.vouchers:type_name -> limpet.v1.Voucher
-	1,  // 16: limpet.v1.MembershipRequest.action:type_name -> limpet.v1.MembershipRequest.Action
-	2,  // 17: limpet.v1.ProbeAnswer.verdict:type_name -> limpet.v1.ProbeAnswer.Verdict
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	20, // 14: limpet.v1.PeerFrame.history_request:type_name -> limpet.v1.HistoryRequest
+	21, // 15: limpet.v1.PeerFrame.history_answer:type_name -> limpet.v1.HistoryAnswer
+	0,  // 16: limpet.v1.PeerRefused.reason:type_name -> limpet.v1.PeerRefused.Reason
+	9,  // 17: limpet.v1.PeerVouchers.vouchers:type_name -> limpet.v1.Voucher
+	1,  // 18: limpet.v1.MembershipRequest.action:type_name -> limpet.v1.MembershipRequest.Action
+	2,  // 19: limpet.v1.ProbeAnswer.verdict:type_name -> limpet.v1.ProbeAnswer.Verdict
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_limpet_v1_peer_proto_init() }
@@ -1616,6 +1759,8 @@ func file_limpet_v1_peer_proto_init() {
 		(*PeerFrame_MembershipAnswer)(nil),
 		(*PeerFrame_ProbeRequest)(nil),
 		(*PeerFrame_ProbeAnswer)(nil),
+		(*PeerFrame_HistoryRequest)(nil),
+		(*PeerFrame_HistoryAnswer)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1623,7 +1768,7 @@ func file_limpet_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_limpet_v1_peer_proto_rawDesc), len(file_limpet_v1_peer_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
