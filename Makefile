@@ -73,6 +73,11 @@ liveness: build ## kill, freeze, restart and drain real workers and nodes, with 
 	scripts/sdk-test.sh set-up-only >/dev/null # the SDKs, and the harness
 	$(CACHE)/liveness-harness $(ARGS)
 
+.PHONY: model
+model: ## the formal model of pins and leases, and its broken variants (about 3 min); ARGS="show NAME" for the steps to one
+	@$(MAKE) --no-print-directory deps DEBIAN="spin=spin gcc=gcc"
+	scripts/model.sh $(ARGS)
+
 .PHONY: bench
 bench: build ## measure throughput and latency
 	./scripts/bench.sh
