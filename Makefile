@@ -74,7 +74,7 @@ liveness: build ## kill, freeze, restart and drain real workers and nodes, with 
 	$(CACHE)/liveness-harness $(ARGS)
 
 .PHONY: model
-model: ## the formal model of pins and leases, and its broken variants (about 3 min); ARGS="show NAME" for the steps to one
+model: ## the formal model of pins and leases, and its broken variants (about 2 min); ARGS="show NAME" for the steps to one, ARGS=deep
 	@$(MAKE) --no-print-directory deps DEBIAN="spin=spin gcc=gcc"
 	scripts/model.sh $(ARGS)
 

@@ -81,6 +81,8 @@ func (m *Machine) dispatch(c Command) (Result, *Refusal) {
 		return m.reportCompleted(k.ReportCompleted)
 	case *limpetv1.Command_ReportFailed:
 		return m.reportFailed(k.ReportFailed)
+	case *limpetv1.Command_ReportCancelled:
+		return m.reportCancelled(k.ReportCancelled)
 	case *limpetv1.Command_ReleasePin:
 		return m.releasePin(k.ReleasePin)
 	case *limpetv1.Command_MovePin:

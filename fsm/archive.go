@@ -60,8 +60,9 @@ func (a *Archived) Size() int {
 // first.
 func (a *Archived) Encode(b []byte) []byte {
 	var body []byte
+	var c codec
 	add := func(kind byte, o object) {
-		body = encode(body[:0], o)
+		body = c.encode(body[:0], o)
 		b = append(binary.AppendUvarint(append(b, kind), uint64(len(body))), body...)
 	}
 	add(kindRun, a.Run)
@@ -81,7 +82,7 @@ func (a *Archived) Encode(b []byte) []byte {
 }
 
 // DecodeArchived reads a record. Frames of a kind that this build does not know
-// are skipped. The record aliases b.
+// are skipped.
 func DecodeArchived(b []byte) (*Archived, error) {
 	a := &Archived{}
 	for len(b) > 0 {

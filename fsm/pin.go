@@ -55,9 +55,9 @@ type Pin struct {
 
 func (p *Pin) fields(c *codec) {
 	str(c, 1, &p.Run)
-	str(c, 2, &p.Tenant)
+	name(c, 2, &p.Tenant)
 	num(c, 3, &p.Strategy)
-	str(c, 4, &p.Worker)
+	name(c, 4, &p.Worker)
 	num(c, 5, &p.Cause)
 	num(c, 6, &p.Seq)
 	num(c, 7, &p.Since)

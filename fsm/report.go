@@ -79,6 +79,18 @@ func (m *Machine) reportFailed(c *limpetv1.ReportFailed) (Result, *Refusal) {
 	return Result{IDs: []string{string(t.ID)}}, nil
 }
 
+// reportCancelled ends a task run whose worker gave the attempt up. One that is
+// final has most often been cancelled before its worker was told.
+func (m *Machine) reportCancelled(c *limpetv1.ReportCancelled) (Result, *Refusal) {
+	if t, ok := m.st.tasks.Get(TaskRunID(c.GetTaskRunId())); ok && t.Status.Final() {
+		return Result{Ignored: true}, nil
+	}
+	if _, no := m.current(c.GetTenantId(), c.GetTaskRunId(), c.GetAttempt()); no != nil {
+		return Result{}, no
+	}
+	return m.cancelTasks(&limpetv1.CancelTasks{TenantId: c.GetTenantId(), Ids: []string{c.GetTaskRunId()}, Reason: "cancelled by its worker"})
+}
+
 // fail ends an attempt that failed by itself: the next one is queued, after
 // the backoff, while retries are left.
 func (m *Machine) fail(t *TaskRun, why string, final bool) {

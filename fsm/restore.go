@@ -6,16 +6,18 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/fnv"
 	"io"
+	"slices"
 )
 
 // ReadSnapshot builds a machine from a snapshot. A snapshot that is damaged, cut
 // short, or of a newer format gives an error that says so.
 func ReadSnapshot(r io.Reader) (*Machine, error) {
-	br := bufio.NewReaderSize(r, 1<<16)
-	s := newState()
+	in := loader{br: bufio.NewReaderSize(r, snapshotBuffer), sum: fnv.New64a(), s: newState(), codec: codec{shared: map[string]string{}}}
 	for count := int64(0); ; count++ {
-		kind, body, err := readFrame(br)
+		kind, err := in.read()
 		if err != nil {
 			return nil, fmt.Errorf("read snapshot, record %d: %w", count, err)
 		}
@@ -23,113 +25,140 @@ func ReadSnapshot(r io.Reader) (*Machine, error) {
 			return nil, errors.New("read snapshot: it does not begin with a header; this is not a snapshot")
 		}
 		if kind == kindFooter {
-			return finishRestore(s, body, count)
+			return in.finish(count)
 		}
-		if err := s.load(kind, body); err != nil {
+		_, _ = in.sum.Write(in.frame)
+		if err := in.load(kind, in.frame[1:]); err != nil {
 			return nil, fmt.Errorf("read snapshot, record %d: %w", count, err)
 		}
 	}
 }
 
-func finishRestore(s *State, body []byte, count int64) (*Machine, error) {
+// loader reads the records of a snapshot into a state.
+type loader struct {
+	br    *bufio.Reader
+	sum   hash.Hash64
+	s     *State
+	codec codec
+	frame []byte // kind and bytes of the record, until the next
+}
+
+func (in *loader) finish(count int64) (*Machine, error) {
 	var f footer
-	if err := decode(body, &f); err != nil {
+	if err := in.codec.decode(in.frame[1:], &f); err != nil {
 		return nil, fmt.Errorf("read snapshot footer: %w", err)
 	}
 	if f.Count != count {
 		return nil, fmt.Errorf("read snapshot: it says %d records and holds %d: it is damaged", f.Count, count)
 	}
-	s.rebuild()
-	m := &Machine{st: s}
-	if got := (View{st: s}).Hash(); got != uint64(f.Hash) {
+	if got := in.sum.Sum64(); got != uint64(f.Hash) {
 		return nil, fmt.Errorf("read snapshot: state hash %x, expected %x: it is damaged", got, uint64(f.Hash))
 	}
-	return m, nil
+	// The sum is of the bytes. That the state has the same hash needs every field
+	// to be known.
+	if in.codec.skipped > 0 {
+		return nil, fmt.Errorf("read snapshot: it has %d fields that this build does not know: upgrade this node", in.codec.skipped)
+	}
+	in.s.rebuild()
+	return &Machine{st: in.s}, nil
 }
 
-func readFrame(br *bufio.Reader) (kind byte, body []byte, err error) {
-	if kind, err = br.ReadByte(); err != nil {
-		return 0, nil, fmt.Errorf("cut short: %w", err)
+// read gets the next record into the frame.
+func (in *loader) read() (kind byte, err error) {
+	if kind, err = in.br.ReadByte(); err != nil {
+		return 0, fmt.Errorf("cut short: %w", err)
 	}
-	n, err := binary.ReadUvarint(br)
+	n, err := binary.ReadUvarint(in.br)
 	if err != nil {
-		return 0, nil, fmt.Errorf("cut short: %w", err)
+		return 0, fmt.Errorf("cut short: %w", err)
 	}
 	if n > maxFrame {
-		return 0, nil, fmt.Errorf("a record of %d bytes: it is damaged", n)
+		return 0, fmt.Errorf("a record of %d bytes: it is damaged", n)
 	}
-	body = make([]byte, n)
-	if _, err = io.ReadFull(br, body); err != nil {
-		return 0, nil, fmt.Errorf("cut short: %w", err)
+	in.frame = append(slices.Grow(in.frame[:0], int(n)+1), kind)[:n+1]
+	if _, err = io.ReadFull(in.br, in.frame[1:]); err != nil {
+		return 0, fmt.Errorf("cut short: %w", err)
 	}
-	return kind, body, nil
+	return kind, nil
 }
 
 // load puts one record into its table. Indexes are built afterwards.
-func (s *State) load(kind byte, body []byte) error {
+func (in *loader) load(kind byte, body []byte) error {
+	s, c := in.s, &in.codec
 	switch kind {
 	case kindHeader:
-		return s.loadHeader(body)
+		return in.loadHeader(body)
 	case kindSettings:
 		s.settings = Settings{}
-		return decode(body, &s.settings)
+		return c.decode(body, &s.settings)
 	case kindKey:
-		return put(s.keys, body, func(k *Key) string { return k.ID })
+		return put(c, s.keys, body, func(k *Key) string { return k.ID })
 	case kindTenant:
-		return put(s.tenants, body, func(t *Tenant) TenantID { return t.ID })
+		return put(c, s.tenants, body, func(t *Tenant) TenantID { return t.ID })
 	case kindWorkflow:
-		return put(s.workflows, body, func(w *Workflow) WorkflowID { return w.ID })
+		return put(c, s.workflows, body, func(w *Workflow) WorkflowID { return w.ID })
 	case kindVersion:
-		return put(s.versions, body, func(v *Version) VersionID { return v.ID })
+		return put(c, s.versions, body, func(v *Version) VersionID { return v.ID })
 	case kindWorker:
-		return put(s.workers, body, func(w *Worker) WorkerID { return w.ID })
+		return put(c, s.workers, body, func(w *Worker) WorkerID { return w.ID })
 	case kindRun:
-		return put(s.runs, body, func(r *Run) RunID { return r.ID })
+		return put(c, s.runs, body, func(r *Run) RunID {
+			if len(r.Tasks) == 1 && string(r.Tasks[0]) == string(r.ID) {
+				r.Tasks[0] = TaskRunID(r.ID) // one text in memory, not two
+			}
+			return r.ID
+		})
 	case kindTaskRun:
-		return put(s.tasks, body, func(t *TaskRun) TaskRunID { return t.ID })
+		return put(c, s.tasks, body, func(t *TaskRun) TaskRunID {
+			if string(t.Run) == string(t.ID) {
+				t.Run = RunID(t.ID)
+			}
+			return t.ID
+		})
 	case kindPin:
-		return put(s.pins, body, func(p *Pin) RunID { return p.Run })
+		return put(c, s.pins, body, func(p *Pin) RunID { return p.Run })
 	case kindRequest:
-		return put(s.requests, body, func(r *request) string { return r.ID })
+		return put(c, s.requests, body, func(r *request) string { return r.ID })
 	case kindEvent:
-		return put(s.events, body, func(e *Event) string { return e.ID })
+		return put(c, s.events, body, func(e *Event) string { return e.ID })
 	case kindCase:
-		return put(s.cases, body, func(c *Case) string { return c.key() })
+		return put(c, s.cases, body, func(x *Case) string { return x.key() })
 	case kindLogLine:
-		return put(s.logs, body, func(l *LogLine) string { return l.key() })
+		return put(c, s.logs, body, func(l *LogLine) string { return l.key() })
 	case kindChunk:
-		return put(s.chunks, body, func(c *Chunk) string { return c.key() })
+		return put(c, s.chunks, body, func(x *Chunk) string { return x.key() })
 	case kindAudit:
-		return put(s.audits, body, func(a *Audit) Seq { return a.Seq })
+		return put(c, s.audits, body, func(a *Audit) Seq { return a.Seq })
 	case kindChild:
-		var c child
-		if err := decode(body, &c); err != nil {
+		var x child
+		if err := c.decode(body, &x); err != nil {
 			return err
 		}
-		s.children.Set(c.Key, c.Run)
+		s.children.Load(x.Key, x.Run)
 		return nil
 	}
 	return fmt.Errorf("record of unknown kind %d: upgrade this node", kind)
 }
 
-func (s *State) loadHeader(body []byte) error {
+func (in *loader) loadHeader(body []byte) error {
 	var h header
-	if err := decode(body, &h); err != nil {
+	if err := in.codec.decode(body, &h); err != nil {
 		return err
 	}
 	if h.Format > SnapshotFormat {
 		return fmt.Errorf("snapshot format %d; this build knows up to %d: upgrade this node", h.Format, SnapshotFormat)
 	}
-	s.seq, s.stamp, s.clusterID = h.Seq, Stamp{h.Instant, h.Wall}, h.ClusterID
+	in.s.seq, in.s.stamp, in.s.clusterID = h.Seq, Stamp{h.Instant, h.Wall}, h.ClusterID
 	return nil
 }
 
-func put[K cmp.Ordered, T any, P objectPtr[T]](t table[K, P], body []byte, key func(*T) K) error {
-	var o T
-	if err := decode(body, P(&o)); err != nil {
+// put reads an object into its table, in which records come in order.
+func put[K cmp.Ordered, T any, P objectPtr[T]](c *codec, t table[K, P], body []byte, key func(*T) K) error {
+	o := new(T)
+	if err := c.decode(body, P(o)); err != nil {
 		return err
 	}
-	t.Set(key(&o), P(&o))
+	t.Load(key(o), P(o))
 	return nil
 }
 
@@ -145,18 +174,18 @@ func (s *State) rebuild() {
 		return true
 	})
 	s.requests.Scan(func(id string, r *request) bool {
-		s.recent.Set(r.Seq, id)
+		s.recent.Load(r.Seq, id)
 		return true
 	})
 	s.runs.Scan(func(id RunID, r *Run) bool {
-		s.runOrder.Set(r.Seq, id)
+		s.runOrder.Load(r.Seq, id)
 		if r.Status.Final() {
 			s.finished.Set(ageKey{r.FinishedAt, string(id)})
 		}
 		return true
 	})
 	s.events.Scan(func(id string, e *Event) bool {
-		s.eventAge.Set(e.Seq, id)
+		s.eventAge.Load(e.Seq, id)
 		s.eventBytes += len(e.Payload) + len(e.Metadata)
 		return true
 	})

@@ -87,9 +87,9 @@ type Run struct {
 
 func (r *Run) fields(c *codec) {
 	str(c, 1, &r.ID)
-	str(c, 2, &r.Tenant)
-	str(c, 3, &r.Workflow)
-	str(c, 4, &r.Version)
+	name(c, 2, &r.Tenant)
+	name(c, 3, &r.Workflow)
+	name(c, 4, &r.Version)
 	num(c, 5, &r.Seq)
 	num(c, 6, &r.Status)
 	num(c, 7, &r.Priority)
@@ -100,7 +100,7 @@ func (r *Run) fields(c *codec) {
 	str(c, 12, &r.ChildKey)
 	num(c, 13, &r.ChildIndex)
 	subs(c, 14, &r.Labels)
-	str(c, 15, &r.Prefer)
+	name(c, 15, &r.Prefer)
 	strs(c, 16, &r.Tasks)
 	num(c, 17, &r.Open)
 	num(c, 18, &r.CreatedAt)
@@ -109,8 +109,8 @@ func (r *Run) fields(c *codec) {
 	num(c, 21, &r.FinishedAt)
 	num(c, 22, &r.FinishedWall)
 	str(c, 23, &r.EventID)
-	str(c, 24, &r.EventKey)
+	name(c, 24, &r.EventKey)
 	num(c, 25, &r.OnLost)
 	num(c, 26, &r.Unpinned)
-	str(c, 27, &r.UnpinnedFrom)
+	name(c, 27, &r.UnpinnedFrom)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/fnv"
 	"io"
 )
@@ -117,41 +118,55 @@ func scan[K cmp.Ordered, V object](t table[K, V], kind byte, visit func(byte, ob
 // Hash gives a hash of the whole state, equal on all nodes that have applied
 // the same commands. It is O(state): take it of a View.
 func (v View) Hash() uint64 {
-	h := fnv.New64a()
+	sum := fnv.New64a()
+	var c codec
 	buf := make([]byte, 0, 1024)
 	_ = v.st.records(func(kind byte, o object) error {
-		buf = encode(append(buf[:0], kind), o)
-		_, _ = h.Write(buf)
+		buf = c.encode(append(buf[:0], kind), o)
+		_, _ = sum.Write(buf)
 		return nil
 	})
-	return h.Sum64()
+	return sum.Sum64()
 }
+
+// snapshotBuffer is what is read and written of a snapshot at a time.
+const snapshotBuffer = 1 << 20
 
 // WriteSnapshot writes the state. It may run beside Apply.
 func (v View) WriteSnapshot(w io.Writer) error {
-	bw := bufio.NewWriterSize(w, 1<<16)
-	var count int64
-	var body, frame []byte
-	write := func(kind byte, o object) error {
-		count++
-		body = encode(body[:0], o)
-		frame = binary.AppendUvarint(append(frame[:0], kind), uint64(len(body)))
-		if _, err := bw.Write(frame); err != nil {
-			return fmt.Errorf("write snapshot: %w", err)
-		}
-		if _, err := bw.Write(body); err != nil {
-			return fmt.Errorf("write snapshot: %w", err)
-		}
-		return nil
+	out := snapshotWriter{w: bufio.NewWriterSize(w, snapshotBuffer), sum: fnv.New64a()}
+	err := v.st.records(out.write)
+	if err == nil {
+		err = out.write(kindFooter, &footer{out.count, int64(out.sum.Sum64())})
 	}
-	if err := v.st.records(write); err != nil {
-		return err
+	if err == nil {
+		err = out.w.Flush()
 	}
-	if err := write(kindFooter, &footer{count, int64(v.Hash())}); err != nil {
-		return err
-	}
-	if err := bw.Flush(); err != nil {
+	if err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	return nil
+}
+
+// snapshotWriter writes records and sums them up on the way: the sum is the
+// state's hash, since it sees what [View.Hash] sees.
+type snapshotWriter struct {
+	w     *bufio.Writer
+	sum   hash.Hash64
+	count int64
+	codec codec
+	body  []byte // kind and bytes of a record
+	head  []byte
+}
+
+func (out *snapshotWriter) write(kind byte, o object) error {
+	out.count++
+	out.body = out.codec.encode(append(out.body[:0], kind), o)
+	_, _ = out.sum.Write(out.body)
+	out.head = binary.AppendUvarint(append(out.head[:0], kind), uint64(len(out.body)-1))
+	if _, err := out.w.Write(out.head); err != nil {
+		return err
+	}
+	_, err := out.w.Write(out.body[1:])
+	return err
 }

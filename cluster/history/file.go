@@ -1,7 +1,6 @@
 package history
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -227,12 +226,10 @@ func open(b []byte) ([]byte, error) {
 	return b[sumSize:], nil
 }
 
-// readRecord copies: what is read in a transaction is gone after it, and a
-// decoded record aliases its bytes.
 func readRecord(sealed []byte) (*fsm.Archived, error) {
 	b, err := open(sealed)
 	if err != nil {
 		return nil, err
 	}
-	return fsm.DecodeArchived(bytes.Clone(b))
+	return fsm.DecodeArchived(b) // it keeps no hold on what is gone after the transaction
 }
