@@ -192,7 +192,9 @@ func (s *session) compare(ctx context.Context, gate *Gate) error {
 		// admitted again with a higher epoch.
 		return transport.Unavailable("the lease of worker %q was lost: %s", w.ID, w.Lease.Reason)
 	case fsm.LeaseSuspect:
-		// The cluster took this node for gone, but the stream is still here.
+		// The cluster took this node for gone, but the stream is still here. With an
+		// id of its own: a loss that is on its way already names the one before.
+		s.id = s.hub.nextID()
 		if err := s.attach(ctx); err != nil {
 			return err
 		}
