@@ -115,7 +115,7 @@ func (m *Machine) pinAt(w *Worker, t *TaskRun, move bool) *Refusal {
 			n.Cause, n.From, n.Moves = PinAgain, r.UnpinnedFrom, r.Unpinned
 		}
 		s.setPin(t.Run, n)
-		m.calm(t)
+		m.calm(t.Run, t.ID)
 		return nil
 	}
 	if p.Worker == w.ID {
@@ -140,22 +140,22 @@ func (m *Machine) pinAt(w *Worker, t *TaskRun, move bool) *Refusal {
 	}
 	s.setPin(t.Run, &n)
 	if gone {
-		m.calm(t)
+		m.calm(t.Run, t.ID)
 	}
 	return nil
 }
 
-// calm gives the other waiting task runs of the run a fresh patience, now that
-// the run belongs to another worker than before.
-func (m *Machine) calm(t *TaskRun) {
+// calm gives the waiting task runs of the run, but the one that is being assigned,
+// a fresh patience, now that the run belongs to another worker than before.
+func (m *Machine) calm(run RunID, but TaskRunID) {
 	s := m.st
-	r, _ := s.runs.Get(t.Run)
-	v, _ := s.versions.Get(t.Version)
+	r, _ := s.runs.Get(run)
+	v, _ := s.versions.Get(r.Version)
 	if v.Sticky != StrategySoft {
 		return
 	}
 	for _, id := range r.Tasks {
-		if o, ok := s.tasks.Get(id); ok && id != t.ID && o.Status == Queued {
+		if o, ok := s.tasks.Get(id); ok && id != but && o.Status == Queued {
 			n := *o
 			n.Overflow, n.Deadline = false, min(o.ScheduleBy, s.stamp.Instant.Add(s.settings.SoftPatience))
 			s.setTask(&n)
