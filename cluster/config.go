@@ -54,9 +54,13 @@ type Config struct {
 	// Version is this build's version, published to the other nodes.
 	Version string
 
-	// Decide gives the commands to add to a batch, seen the state after it. It
-	// is pure. A full pass, FullPass commands, is asked to go on. May be nil.
-	Decide func(fsm.View, fsm.Instant) []fsm.Command
+	// Decide adds to a draft what follows from the state with the draft applied.
+	// It is pure. A full pass, FullPass commands, is asked to go on. May be nil.
+	Decide func(*fsm.Draft)
+	// CheckSpeculation applies each entry on the leader a second time when it is
+	// committed, and stops the node if the state then differs from what it had
+	// speculated. It costs a hash of the state for each entry: for tests.
+	CheckSpeculation bool
 	// Sink is told what changed. May be nil.
 	Sink Sink
 	// OnIsolated is called with true when the node has had no contact with a
@@ -136,7 +140,7 @@ func DefaultConfig() Config {
 		Lease:        LeaseConfig{TTL: 15 * time.Second, Grace: 5 * time.Second},
 		Raft: RaftConfig{
 			Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 150 * time.Millisecond,
-			CommitTimeout:    5 * time.Millisecond,
+			CommitTimeout:    25 * time.Millisecond,
 			SnapshotInterval: 10 * time.Second, SnapshotThreshold: 8192, SnapshotBytes: 64 << 20, SnapshotRetain: 2,
 			TrailingLogs: 4096,
 		},

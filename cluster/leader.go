@@ -106,6 +106,16 @@ func (n *Node) reign(ctx context.Context) error {
 		liveness: newLiveness(n.cfg.Lease, time.Now()),
 		probing:  make(chan struct{}, maxProbes), testimonies: make(chan testimony, maxProbes),
 	}
+	r.proposer.ahead = n.machine.speculate
+	defer n.machine.forgetSpeculations()
+	announcer := newAnnouncer(n)
+	r.proposer.committed = func(index uint64) {
+		// The term must be the entry's own: by now Raft may be in a later one.
+		var entry raft.Log
+		if err := n.storage.logs.GetLog(index, &entry); err == nil {
+			announcer.committed(index, entry.Term)
+		}
+	}
 	if state.view.ClusterID() == "" && n.cfg.BootstrapCommand != nil {
 		r.propose(n.cfg.BootstrapCommand())
 	}
@@ -116,7 +126,7 @@ func (n *Node) reign(ctx context.Context) error {
 	for _, duty := range []func(context.Context) error{
 		r.proposer.run, r.proposer.collect,
 		func(ctx context.Context) error { return n.watchLeases(ctx, r) },
-		n.keepMembership,
+		n.keepMembership, announcer.run,
 	} {
 		duties.Go(func() { cancel(duty(ctx)) })
 	}

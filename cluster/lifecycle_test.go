@@ -22,11 +22,12 @@ const (
 )
 
 // firstFit gives every queued task run to the one worker there is.
-func firstFit(v fsm.View, _ fsm.Instant) []fsm.Command {
+func firstFit(d *fsm.Draft) {
+	v := d.View()
 	var out []fsm.Command
 	w, ok := v.Worker(workerID(lifeWorker))
 	if !ok || w.Lease.State != fsm.LeaseLive {
-		return nil
+		return
 	}
 	for r := range v.Runs(false) {
 		for _, id := range r.Tasks {
@@ -35,7 +36,7 @@ func firstFit(v fsm.View, _ fsm.Instant) []fsm.Command {
 			}
 		}
 	}
-	return out
+	d.Add(out...)
 }
 
 // life is what the model knows of a run of one task.
@@ -46,7 +47,7 @@ type life struct {
 }
 
 func TestReplaysAndCancelsUnderALeaderKill(t *testing.T) {
-	b := newBed(t, 3, func(c *Config) { c.Decide = firstFit })
+	b := newBed(t, 3, func(c *Config) { c.Decide, c.CheckSpeculation = firstFit, true })
 	b.start(b.names...)
 	b.awaitReady()
 	stage(t, b.leader())

@@ -46,9 +46,15 @@ type machine struct {
 	onSnapshot  func()
 	fatal       func(error)
 
-	mu     sync.Mutex // guards m: raft applies, a new leader clones
+	// check is Config.CheckSpeculation.
+	check bool
+
+	mu     sync.Mutex // guards the rest: raft applies, a new leader clones
 	m      *fsm.Machine
-	broken error // why nothing more is applied
+	ahead  *speculation // m is behind it: its state is what is true
+	broken error        // why nothing more is applied
+
+	guesses speculations
 
 	now   atomic.Pointer[applied]
 	bytes atomic.Uint64 // of entries since the last snapshot
@@ -79,17 +85,20 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 		if l.Type != raft.LogCommand || f.broken != nil {
 			continue
 		}
-		e, err := fsm.DecodeEntry(l.Data)
+		out, err := f.applyEntry(l.Data)
 		if err != nil {
 			f.broken = fmt.Errorf("entry %d of the log: %w", l.Index, err)
 			f.fatal(f.broken)
 			continue
 		}
-		out := f.m.Apply(e)
 		if f.onForgotten != nil && len(out.Forgotten) > 0 {
 			f.onForgotten(out.Forgotten)
 		}
-		results, effects = append(results, out.Results...), append(effects, out.Effects...)
+		if results == nil { // mostly there is one entry
+			results, effects = out.Results, out.Effects
+		} else {
+			results, effects = append(results, out.Results...), append(effects, out.Effects...)
+		}
 		last, answers[i] = l.Index, lastSeq(out.Results)
 		f.bytes.Add(uint64(len(l.Data)))
 	}
@@ -112,7 +121,7 @@ func lastSeq(results []fsm.Result) fsm.Seq {
 
 // publish makes the state visible. The caller holds mu.
 func (f *machine) publish(index uint64) {
-	f.now.Store(&applied{view: f.m.View(), index: index, stamp: f.m.Stamp(), at: time.Now()})
+	f.now.Store(&applied{view: f.view(), index: index, stamp: f.stamp(), at: time.Now()})
 	f.waitMu.Lock()
 	defer f.waitMu.Unlock()
 	if f.moved != nil {
@@ -128,7 +137,7 @@ func (f *machine) state() *applied { return f.now.Load() }
 func (f *machine) clone() *fsm.Machine {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.m.Clone()
+	return f.machine().Clone()
 }
 
 // wait returns once the entry of that cluster time is applied. Stamps grow
@@ -161,7 +170,7 @@ func (f *machine) Snapshot() (raft.FSMSnapshot, error) {
 		return nil, fmt.Errorf("no snapshot of a stopped machine: %w", f.broken)
 	}
 	f.bytes.Store(0)
-	return snapshot{f.m.View(), f.onSnapshot}, nil
+	return snapshot{f.machine().View(), f.onSnapshot}, nil
 }
 
 // Restore implements raft.FSM. Commands of this node may have been applied in
@@ -176,7 +185,7 @@ func (f *machine) Restore(rc io.ReadCloser) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.m = m
+	f.m, f.ahead = m, nil
 	f.bytes.Store(0)
 	f.publish(0)
 	f.onRestore()

@@ -67,6 +67,17 @@ func (n *Node) servers() []raft.Server {
 	return n.raft.GetConfiguration().Configuration().Servers
 }
 
+// otherServers are Raft's servers but this node.
+func (n *Node) otherServers() []raft.Server {
+	var out []raft.Server
+	for _, s := range n.servers() {
+		if string(s.ID) != n.cfg.Name {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // retired says whether this node, as leader, removed another while it was
 // alive, so that it must not be added at once.
 func (n *Node) retired(name string) bool {

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -30,9 +29,16 @@ type proposer struct {
 	head   *fsm.Machine
 	view   fsm.View // of head itself, not frozen
 	clock  *clusterClock
-	decide func(fsm.View, fsm.Instant) []fsm.Command
+	decide func(*fsm.Draft) // may be nil
+	// ahead is told what an entry gives before it is proposed; may be nil.
+	ahead func(speculation)
+
+	// committed is told of each entry that is committed while no later one is in
+	// flight; may be nil.
+	committed func(index uint64)
 
 	slots    chan struct{} // one per entry in flight
+	freed    chan struct{} // capacity 1: an entry is no longer in flight
 	inFlight chan proposal // in order
 	// proposed is the instant of the newest entry given to Raft: what a
 	// linearizable read has to wait for.
@@ -51,10 +57,10 @@ const errSpeculation = sentinelError("a committed entry gave another result than
 
 // newProposer takes over head, which must be the state after everything that
 // was ever committed.
-func newProposer(log entryLog, head *fsm.Machine, clock *clusterClock, decide func(fsm.View, fsm.Instant) []fsm.Command, maxWaiting int) *proposer {
+func newProposer(log entryLog, head *fsm.Machine, clock *clusterClock, decide func(*fsm.Draft), maxWaiting int) *proposer {
 	p := &proposer{
 		log: log, queue: newCommandQueue(maxWaiting), head: head, view: head.Peek(), clock: clock, decide: decide,
-		slots: make(chan struct{}, maxInFlight), inFlight: make(chan proposal, maxInFlight),
+		slots: make(chan struct{}, maxInFlight), freed: make(chan struct{}, 1), inFlight: make(chan proposal, maxInFlight),
 	}
 	p.proposed.Store(int64(head.Stamp().Instant))
 	return p
@@ -69,16 +75,31 @@ func (p *proposer) run(ctx context.Context) error {
 				return err
 			}
 		}
-		select {
-		case p.slots <- struct{}{}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := p.gather(ctx); err != nil {
+			return err
 		}
+		p.slots <- struct{}{} // there is room: only this goroutine takes any
 		var err error
 		if look, err = p.step(look); err != nil {
 			return err
 		}
 	}
+}
+
+// gather returns when the next entry should be made: at once if none is in flight;
+// else when the oldest is committed, or a large entry has come together. What comes
+// meanwhile shares an entry. Each entry costs all nodes a write to disk and several
+// messages, whatever is in it, so many small ones are the dearest way of all.
+func (p *proposer) gather(ctx context.Context) error {
+	for len(p.slots) > 0 && (len(p.slots) == maxInFlight || !p.queue.large()) {
+		select {
+		case <-p.freed:
+		case <-p.queue.wake:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // wait returns when there are commands or a deadline is due.
@@ -110,38 +131,43 @@ func (p *proposer) wait(ctx context.Context) error {
 // which case it gives the slot back. more asks to be called again at once.
 func (p *proposer) step(look bool) (more bool, err error) {
 	cmds := p.queue.take()
-	if len(cmds) == 0 && !p.due() && (!look || len(p.decided(p.clock.now())) == 0) {
+	if len(cmds) == 0 && !p.due() && (!look || !p.wanted()) {
 		<-p.slots
 		return false, nil
 	}
+	from := p.head.Stamp().Instant
 	stamp := p.clock.stamp()
-	p.head.Begin(stamp)
-	results := p.head.ApplyCommands(cmds).Results
-	p.view = p.head.Peek()
-	added := p.decided(stamp.Instant)
-	if len(added) > 0 {
-		results = append(results, p.head.ApplyCommands(added).Results...)
+	draft := p.head.Draft(stamp)
+	draft.Add(cmds...)
+	if p.decide != nil {
+		p.decide(draft)
 	}
-	entry := fsm.Entry{Stamp: stamp, Commands: append(slices.Clip(cmds), added...)}
-	data, err := entry.Encode()
+	data, err := draft.Entry().Encode()
 	if err != nil {
-		return false, fmt.Errorf("propose %d commands: %w", len(entry.Commands), err)
+		return false, fmt.Errorf("propose %d commands: %w", draft.Len(), err)
+	}
+	out := draft.Outcome()
+	if p.ahead != nil {
+		p.ahead(speculation{data: data, from: from, view: p.head.View(), outcome: out})
 	}
 	p.proposed.Store(int64(stamp.Instant))
-	p.inFlight <- proposal{future: p.log.Apply(data, 0), cmds: cmds, seq: lastSeq(results)}
-	return len(added) >= FullPass, nil
+	p.inFlight <- proposal{future: p.log.Apply(data, 0), cmds: cmds, seq: lastSeq(out.Results)}
+	return draft.Len()-len(cmds) >= FullPass, nil
+}
+
+// wanted reports whether there is something to decide, without deciding it.
+func (p *proposer) wanted() bool {
+	if p.decide == nil {
+		return false
+	}
+	draft := p.head.Clone().Draft(fsm.Stamp{Instant: p.clock.now(), Wall: p.head.Stamp().Wall})
+	p.decide(draft)
+	return draft.Len() > 0
 }
 
 func (p *proposer) due() bool {
 	next, ok := p.view.NextDeadline()
 	return ok && next <= p.clock.now()
-}
-
-func (p *proposer) decided(now fsm.Instant) []fsm.Command {
-	if p.decide == nil {
-		return nil
-	}
-	return p.decide(p.view, now)
 }
 
 // collect waits for the entries in flight, in order. Its error is the end of
@@ -158,8 +184,12 @@ func (p *proposer) collect(ctx context.Context) error {
 			if seq, ok := e.future.Response().(fsm.Seq); ok && seq != e.seq {
 				return fmt.Errorf("%w: seq %d, not %d", errSpeculation, seq, e.seq)
 			}
+			if p.committed != nil && len(p.inFlight) == 0 {
+				p.committed(e.future.Index())
+			}
 			p.queue.forget(e.cmds)
 			<-p.slots
+			signal(p.freed)
 		}
 	}
 }

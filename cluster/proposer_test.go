@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -74,6 +75,21 @@ func (l *fakeLog) commit() {
 	close(f.done)
 }
 
+// data gives the entries as bytes.
+func (l *fakeLog) data(tb testing.TB) (out [][]byte) {
+	tb.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		raw, err := e.Encode()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		out = append(out, raw)
+	}
+	return out
+}
+
 func (l *fakeLog) count() (entries, commands int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,10 +111,11 @@ func (f *fakeFuture) Index() uint64 { return f.log.Index }
 func (f *fakeFuture) Response() any { return f.response }
 
 // propose starts a proposer; end stops it and gives why it ended.
-func (l *fakeLog) propose(t *testing.T, decide func(fsm.View, fsm.Instant) []fsm.Command) (p *proposer, ended <-chan error, end func()) {
+func (l *fakeLog) propose(t *testing.T, decide func(*fsm.Draft)) (p *proposer, ended <-chan error, end func()) {
 	t.Helper()
 	head := l.machine.clone()
 	p = newProposer(l, head, newClusterClock(head.Stamp().Instant, 0), decide, 100000)
+	p.ahead = l.machine.speculate
 	ctx, cancel := context.WithCancelCause(t.Context())
 	errs := make(chan error, 2)
 	var duties sync.WaitGroup
@@ -130,14 +147,14 @@ func TestWaitingCommandsShareAnEntry(t *testing.T) {
 		p, _, end := l.propose(t, nil)
 		defer end()
 		synctest.Wait()
-		for i := range 100 { // one after the other: the first fill the pipeline
+		for i := range 100 { // one after the other: the first is alone in its entry
 			p.queue.put(commands(i, 1))
 			synctest.Wait()
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
 		entries, cmds := l.count()
-		if cmds != 100 || entries > maxInFlight+1 || l.most != maxInFlight {
+		if cmds != 100 || entries != 2 || l.most != 1 {
 			t.Errorf("%d commands in %d entries, %d in flight", cmds, entries, l.most)
 		}
 		if got := l.machine.state().view.Seq(); got != p.view.Seq() {
@@ -150,6 +167,102 @@ func TestWaitingCommandsShareAnEntry(t *testing.T) {
 			t.Errorf("%d request ids are still kept", len(p.queue.known))
 		}
 	})
+}
+
+func TestLargeEntriesDoNotWaitForTheOneInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLog(10 * time.Millisecond)
+		p, _, end := l.propose(t, nil)
+		defer end()
+		synctest.Wait()
+		const batches = 2 * maxInFlight
+		for i := range batches {
+			p.queue.put(commands(i*largeEntryCommands, largeEntryCommands))
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if entries, cmds := l.count(); cmds != batches*largeEntryCommands || entries > batches || l.most != maxInFlight {
+			t.Errorf("%d commands in %d entries, %d in flight", cmds, entries, l.most)
+		}
+	})
+}
+
+// What the leader takes over unseen is what applying gives, on any path: entries
+// that are taken over, applied beside it, and applied after some were taken over.
+func TestTheLeaderTakesOverWhatItSpeculated(t *testing.T) {
+	for _, check := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newFakeLog(time.Millisecond)
+			l.machine.check = check
+			l.machine.fatal = func(err error) { t.Error(err) }
+			var results, effects int
+			l.machine.onResults = func(r []fsm.Result) { results += len(r) }
+			l.machine.onEffects = func(e []fsm.Effect) { effects += len(e) }
+			p, _, end := l.propose(t, func(d *fsm.Draft) {
+				if have := int(d.View().Seq()); have%3 == 0 {
+					d.Add(commands(100+have, 1)...)
+				}
+			})
+			other := fsm.NewMachine()
+			for i := range 50 {
+				p.queue.put(commands(i, 1))
+				time.Sleep(10 * time.Millisecond)
+			}
+			end()
+			if f := &l.machine.guesses; len(f.list) != 0 {
+				t.Errorf("%d speculations are left", len(f.list))
+			}
+			// Another leader's entry comes from the disk.
+			late, err := (&fsm.Entry{Stamp: fsm.Stamp{Instant: l.machine.state().stamp.Instant + 1}, Commands: commands(5000, 1)}).Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.machine.Apply(&raft.Log{Index: 999, Type: raft.LogCommand, Data: late})
+			first, err := (&fsm.Entry{Stamp: fsm.Stamp{Instant: 1}, Commands: []fsm.Command{bootstrap()}}).Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want int
+			for _, data := range append([][]byte{first}, append(l.data(t), late)...) {
+				e, err := fsm.DecodeEntry(data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want += len(other.Apply(e).Results)
+			}
+			if got := l.machine.state().view.Hash(); got != other.View().Hash() {
+				t.Errorf("check %v: the leader's hash is %x, a follower's %x", check, got, other.View().Hash())
+			}
+			if results != want-1 { // the first was before the callback was set
+				t.Errorf("check %v: %d results were told, want %d", check, results, want-1)
+			}
+			if effects == 0 {
+				t.Errorf("check %v: no effects were told", check)
+			}
+		})
+	}
+}
+
+// A speculation on another state than the one that is there is worth nothing.
+func TestASpeculationOnAnotherStateIsNotTakenOver(t *testing.T) {
+	l := newFakeLog(0)
+	l.machine.fatal = func(err error) { t.Error(err) }
+	data, err := (&fsm.Entry{Stamp: fsm.Stamp{Instant: 9}, Commands: commands(1, 1)}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.machine.speculate(speculation{data: data, from: 5, view: fsm.NewMachine().View()})
+	l.machine.Apply(&raft.Log{Index: 2, Type: raft.LogCommand, Data: data})
+	if _, ok := l.machine.state().view.Worker(workerID(1)); !ok {
+		t.Error("the entry was not applied")
+	}
+	// Nor is one whose bytes are equal and not the same.
+	l.machine.speculate(speculation{data: data, from: 9, view: fsm.NewMachine().View()})
+	l.machine.Apply(&raft.Log{Index: 3, Type: raft.LogCommand, Data: slices.Clone(data)})
+	if _, ok := l.machine.state().view.Worker(workerID(1)); !ok {
+		t.Error("the state was replaced")
+	}
 }
 
 func TestAnEntryIsBoundedAndARepeatedCommandRidesOnce(t *testing.T) {
@@ -182,15 +295,15 @@ func TestDecisionsRideInTheEntryThatCausesThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(time.Millisecond)
 		var calls atomic.Int32
-		decide := func(v fsm.View, _ fsm.Instant) []fsm.Command {
+		decide := func(d *fsm.Draft) {
 			calls.Add(1)
-			if _, ok := v.Worker(workerID(0)); !ok {
-				return nil
+			if _, ok := d.View().Worker(workerID(0)); !ok {
+				return
 			}
-			if _, ok := v.Worker(workerID(1)); ok {
-				return nil
+			if _, ok := d.View().Worker(workerID(1)); ok {
+				return
 			}
-			return []fsm.Command{register(1)}
+			d.Add(register(1))
 		}
 		p, _, end := l.propose(t, decide)
 		defer end()
@@ -212,9 +325,9 @@ func TestAFullPassIsFollowedByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(time.Millisecond)
 		const want = 2*FullPass + 5
-		decide := func(v fsm.View, _ fsm.Instant) []fsm.Command {
-			have := int(v.Seq()) - 1 // the bootstrap
-			return commands(have, min(FullPass, want-have))
+		decide := func(d *fsm.Draft) {
+			have := int(d.View().Seq()) - 1 // the bootstrap
+			d.Add(commands(have, min(FullPass, want-have))...)
 		}
 		p, _, end := l.propose(t, decide)
 		defer end()

@@ -12,6 +12,9 @@ const (
 	maxEntryCommands = 4096
 	maxEntryBytes    = 1 << 20
 	maxQueueBytes    = 256 << 20
+
+	largeEntryCommands = 1024
+	largeEntryBytes    = 256 << 10
 )
 
 // commandQueue holds the commands that wait at the leader for their entry. A
@@ -86,6 +89,14 @@ func (q *commandQueue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.items) == 0
+}
+
+// large reports whether what waits makes an entry that is worth its cost beside
+// one that is in flight.
+func (q *commandQueue) large() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items) >= largeEntryCommands || q.bytes >= largeEntryBytes
 }
 
 // forget lets the request ids of a committed entry be sent again.

@@ -79,7 +79,7 @@ func (b *bed) do(cmds ...fsm.Command) fsm.Result {
 		b.last = out.Results[0]
 	}
 	for {
-		more := scheduler.Decide(b.m.View(), b.now)
+		more := scheduler.Plan(b.m.View())
 		for i, r := range b.m.ApplyCommands(more).Results {
 			if r.Refusal != nil {
 				b.t.Fatalf("the machine refused a decision that it was made for: %v: %v", more[i], r.Refusal)

@@ -26,40 +26,47 @@ const (
 	ReasonLeastLoaded = "LEAST_LOADED"
 )
 
-// Decide gives the assignments that can be made now, at most MaxAssignments.
-// It is pure: the same view and instant give the same commands. The view must
-// not be forked by another goroutine at the same time.
-func Decide(v fsm.View, _ fsm.Instant) []fsm.Command {
-	if !v.HasWork() {
-		return nil
+// Decide adds to a draft the assignments that can be made now, at most
+// MaxAssignments. It is pure: the same state gives the same commands. Each
+// choice sees the ones before it, as they are part of the draft already.
+func Decide(draft *fsm.Draft) {
+	if !draft.View().HasWork() {
+		return
 	}
-	d := &decider{m: v.Fork()}
-	d.view = d.m.Peek()
+	d := &decider{draft: draft, view: draft.View()}
 	d.judge()
 	d.placePinned()
 	d.placeWaiting()
-	return d.out
 }
 
-// decider carries out its own assignments on a fork of the state, so that each
-// choice sees the ones before it.
+// Plan gives what [Decide] would add to an entry made now. The view must not be
+// forked by another goroutine at the same time.
+func Plan(v fsm.View) []fsm.Command {
+	draft := v.Fork().Draft(fsm.Stamp{Instant: v.Now(), Wall: v.Wall()})
+	Decide(draft)
+	return draft.Entry().Commands
+}
+
 type decider struct {
-	m    *fsm.Machine
-	view fsm.View
-	out  []fsm.Command
+	draft *fsm.Draft
+	view  fsm.View // of the draft
+	added int
 }
 
-func (d *decider) full() bool { return len(d.out) >= MaxAssignments }
+func (d *decider) full() bool { return d.added >= MaxAssignments }
 
-// assign tries one assignment on the fork and keeps it if it holds there.
-func (d *decider) assign(t *fsm.TaskRun, w *fsm.Worker, reason string) bool {
-	cmd := fsm.NewAssign(t, w, reason, reason == ReasonPinMoved)
-	res := d.m.ApplyCommands([]fsm.Command{cmd}).Results[0]
-	if res.Refusal != nil {
+// try adds a command to the draft if it holds there.
+func (d *decider) try(cmd fsm.Command) bool {
+	if d.draft.Try(cmd) != nil {
 		return false
 	}
-	d.out = append(d.out, cmd)
+	d.added++
 	return true
+}
+
+// assign tries one assignment.
+func (d *decider) assign(t *fsm.TaskRun, w *fsm.Worker, reason string) bool {
+	return d.try(fsm.NewAssign(t, w, reason, reason == ReasonPinMoved))
 }
 
 // placeWaiting serves the classes of unpinned task runs, the best head first.

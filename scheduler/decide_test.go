@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -82,7 +81,7 @@ func (w *world) trigger(workflow string, change ...func(*limpetv1.RunSpec)) stri
 func (w *world) decide() []*limpetv1.Assign {
 	w.tb.Helper()
 	var out []*limpetv1.Assign
-	for _, c := range scheduler.Decide(w.m.View(), 0) {
+	for _, c := range scheduler.Plan(w.m.View()) {
 		out = append(out, c.GetAssign())
 	}
 	return out
@@ -90,7 +89,7 @@ func (w *world) decide() []*limpetv1.Assign {
 
 func (w *world) settle() {
 	w.tb.Helper()
-	w.apply(scheduler.Decide(w.m.View(), 0)...)
+	w.apply(scheduler.Plan(w.m.View())...)
 }
 
 func label(key, text string) *limpetv1.Label { return &limpetv1.Label{Key: key, Text: text} }
@@ -208,7 +207,7 @@ func TestDecideIsPureAndBounded(t *testing.T) {
 	}
 	v := w.m.View()
 	before := v.Hash()
-	one, two := scheduler.Decide(v, 0), scheduler.Decide(v, fsm.Instant(time.Hour))
+	one, two := scheduler.Plan(v), scheduler.Plan(v)
 	if len(one) != scheduler.MaxAssignments || len(two) != len(one) {
 		t.Fatalf("%d and %d assignments, want %d", len(one), len(two), scheduler.MaxAssignments)
 	}
@@ -240,7 +239,7 @@ func BenchmarkDecide(b *testing.B) {
 			w.trigger("w")
 			v := w.m.View()
 			for b.Loop() {
-				if n := len(scheduler.Decide(v, 0)); n != 1 {
+				if n := len(scheduler.Plan(v)); n != 1 {
 					b.Fatalf("%d assignments, want 1", n)
 				}
 			}

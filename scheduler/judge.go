@@ -25,9 +25,8 @@ func (d *decider) judge() {
 			if fault != nil {
 				text = fault.Error()
 			}
-			cmd := fsm.NewJudgement(q.Case, holds, text)
-			d.m.ApplyCommands([]fsm.Command{cmd}) // it closes the case, whatever else
-			d.out = append(d.out, cmd)
+			d.draft.Add(fsm.NewJudgement(q.Case, holds, text)) // it closes the case, whatever else
+			d.added++
 		}
 	}
 }
@@ -52,9 +51,6 @@ func (d *decider) serveLenders(id fsm.WorkerID) {
 		if _, pinned := d.view.Pin(t.Run); pinned {
 			reason = ReasonPinned
 		}
-		cmd := fsm.NewBorrow(t, w, reason)
-		if d.m.ApplyCommands([]fsm.Command{cmd}).Results[0].Refusal == nil {
-			d.out = append(d.out, cmd)
-		}
+		d.try(fsm.NewBorrow(t, w, reason))
 	}
 }

@@ -31,6 +31,10 @@ const (
 	// A peer that answers no ping for pingEvery + pingTimeout is gone.
 	pingEvery   = 10 * time.Second
 	pingTimeout = 10 * time.Second
+
+	// handlers is how many goroutines wait for calls: one that has served a call
+	// has the stack for the next. Calls beyond them get goroutines of their own.
+	handlers = 512
 )
 
 // ServerConfig is what a gRPC server is made of.
@@ -89,6 +93,7 @@ func NewServer(cfg ServerConfig) *Server {
 		grpc.ChainUnaryInterceptor(i.unary),
 		grpc.ChainStreamInterceptor(i.stream),
 		grpc.UnknownServiceHandler(unknown),
+		grpc.NumStreamWorkers(handlers),
 		grpc.MaxRecvMsgSize(hardFactor * cfg.MaxMessage),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),

@@ -20,6 +20,7 @@ import (
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/cluster"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/gcpace"
 	"github.com/limpet-dev/limpet/scheduler"
 	"github.com/limpet-dev/limpet/transport"
 	"github.com/limpet-dev/limpet/transport/admin"
@@ -194,6 +195,7 @@ func (p *program) run(ctx context.Context) error {
 				}
 			}()
 			p.log.Info("listening", "grpc", p.s.GRPC, "http", p.s.HTTP, "peer", p.s.Peer, "gossip", p.s.Gossip)
+			go gcpace.Run(ctx)
 			go p.writeToken(ctx)
 			go p.reloadKeys(ctx)
 			select {

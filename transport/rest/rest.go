@@ -78,6 +78,7 @@ func New(cfg Config) http.Handler {
 	mux.HandleFunc("GET /metrics", s.metrics)
 	mux.HandleFunc("GET /status.json", s.summary)
 	mux.HandleFunc("GET /{$}", newPage().serve)
+	s.profiles(mux)
 
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.api(r.answer))

@@ -1,11 +1,15 @@
-"""A worker of the workflow `mixed`, which workers of several SDKs serve together: mixed.py NAME"""
+"""A worker of the workflow `mixed`, which workers of several SDKs serve together: mixed.py NAME EVIDENCE-DIR"""
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Any
 
 from hatchet_sdk import Context, Hatchet, StickyStrategy
 from pydantic import BaseModel
+
+from evidence import Recorder
+from reports import watch_reports
 
 
 class Hold(BaseModel):
@@ -33,6 +37,9 @@ async def second(input: Hold, ctx: Context) -> dict[str, Any]:
     return await body(input, ctx)
 
 
-# The SDK starts its listener as a second process that imports this file again.
+# The SDK sends its reports from a second process, which imports this file again.
+if __name__ == "__mp_main__":
+    watch_reports(Recorder(Path(sys.argv[2]), sys.argv[1]))
+
 if __name__ == "__main__":
     hatchet.worker(sys.argv[1], slots=10, workflows=[mixed]).start()

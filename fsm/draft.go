@@ -1,0 +1,62 @@
+package fsm
+
+import "slices"
+
+// Draft is an entry of the log in the making, applied to its machine as it
+// grows: the machine is ahead of the log by it. The leader's proposer makes one
+// on its own machine, adds the commands that wait, and lets the scheduler add
+// what follows from them. Applying [Draft.Entry] elsewhere gives what the draft
+// gave.
+type Draft struct {
+	m        *Machine
+	entry    Entry
+	results  []Result
+	deadline int
+	gone     []*Archived
+}
+
+// Draft begins an entry. Until it is done with, the machine is only changed
+// through it.
+func (m *Machine) Draft(stamp Stamp) *Draft {
+	out := m.Begin(stamp)
+	return &Draft{m: m, entry: Entry{Stamp: stamp}, deadline: out.Deadlines, gone: out.Forgotten}
+}
+
+// Add applies commands and makes them part of the entry, also if they are
+// refused.
+func (d *Draft) Add(cmds ...Command) []Result {
+	from := len(d.results)
+	d.entry.Commands = append(slices.Grow(d.entry.Commands, len(cmds)), cmds...)
+	d.results = slices.Grow(d.results, len(cmds))
+	for _, c := range cmds {
+		d.results = append(d.results, d.m.applyOne(c))
+	}
+	return d.results[from:]
+}
+
+// Try adds a command unless it is refused: then it is as if it had never been
+// tried, and the reason is given.
+func (d *Draft) Try(c Command) *Refusal {
+	before, fenced := d.m.st.seq, d.m.fenced
+	r := d.m.applyOne(c)
+	if r.Refusal != nil {
+		d.m.st.seq, d.m.fenced = before, fenced
+		return r.Refusal
+	}
+	d.entry.Commands, d.results = append(d.entry.Commands, c), append(d.results, r)
+	return nil
+}
+
+// View is the state with the draft applied, good until more is added.
+func (d *Draft) View() View { return d.m.Peek() }
+
+// Len is the number of commands in the draft.
+func (d *Draft) Len() int { return len(d.entry.Commands) }
+
+// Entry is what belongs into the log.
+func (d *Draft) Entry() *Entry { return &d.entry }
+
+// Outcome is what applying the entry gives.
+func (d *Draft) Outcome() Outcome {
+	return Outcome{Results: d.results, Effects: d.m.effects, Deadlines: d.deadline, Fenced: d.m.fenced, Forgotten: d.gone}
+}

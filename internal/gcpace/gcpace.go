@@ -1,0 +1,66 @@
+// Package gcpace sets how often the garbage collector runs.
+//
+// A node's heap is often small and always busy: at the runtime's own setting it
+// would be collected many times a second, for a fifth of the processor. So a
+// small heap may grow by a fixed amount before it is collected, and a large one
+// by its own size, as always.
+package gcpace
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+const (
+	// slack is how many bytes a small heap may grow between collections.
+	slack = 192 << 20
+	// least and most bound the percentage; least is the runtime's own.
+	least, most = 100, 2000
+
+	every = time.Second
+)
+
+// Run adjusts the collector until ctx ends. It does nothing if the environment
+// says GOGC: then that is what holds.
+func Run(ctx context.Context) {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	last := 0
+	for {
+		if p := percent(liveHeap()); p != last {
+			debug.SetGCPercent(p)
+			last = p
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// percent is the growth that is allowed for a heap of so many live bytes, in
+// steps of its quarter, so that it does not change with every collection.
+func percent(live uint64) int {
+	if live == 0 {
+		return most
+	}
+	p := int(min(most, slack*100/live))
+	return max(least, p-p%(max(4, p)/4))
+}
+
+// liveHeap is what the latest collection found alive, in bytes.
+func liveHeap() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(s)
+	if s[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return s[0].Value.Uint64()
+}
