@@ -45,7 +45,7 @@ func (b bulkRequest) send(ctx context.Context, c compat.WorkflowServiceClient) (
 // Throughput measures one-task runs, triggered one by one.
 func Throughput(ctx context.Context, o *Options) (*Result, error) {
 	r := o.result("throughput", map[string]any{"outstanding": o.Outstanding, "sticky": o.Sticky})
-	ctx, s, err := o.set(ctx, oneTask("throughput", o.Sticky), nil)
+	ctx, s, err := o.set(ctx, nil, oneTask("throughput", o.Sticky))
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func Bulk(ctx context.Context, o *Options, batch int) (*Result, error) {
 		return nil, &OptionError{"batch", fmt.Sprint(batch), fmt.Sprintf("1 to %d", largestBatch)}
 	}
 	r := o.result("bulk", map[string]any{"outstanding": o.Outstanding, "batch": batch, "sticky": o.Sticky})
-	ctx, s, err := o.set(ctx, oneTask("bulk", o.Sticky), nil)
+	ctx, s, err := o.set(ctx, nil, oneTask("bulk", o.Sticky))
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func Bulk(ctx context.Context, o *Options, batch int) (*Result, error) {
 func DAG(ctx context.Context, o *Options) (*Result, error) {
 	flow := workflow{name: newName("dag"), sticky: o.Sticky, tasks: []task{{name: "left"}, {name: "right"}, {name: "join", parents: []string{"left", "right"}}}}
 	r := o.result("dag", map[string]any{"outstanding": o.Outstanding, "sticky": o.Sticky})
-	ctx, s, err := o.set(ctx, flow, nil)
+	ctx, s, err := o.set(ctx, nil, flow)
 	if err != nil {
 		return nil, err
 	}

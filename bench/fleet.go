@@ -20,7 +20,9 @@ const (
 	// reportTries and reportPause: a report is made again while no node takes it.
 	reportTries = 100
 	reportPause = 100 * time.Millisecond
-	done        = `{"ok":true}`
+	// beaters share the heartbeats.
+	beaters = 8
+	done    = `{"ok":true}`
 )
 
 // fleet is workers that answer each assignment with STARTED and COMPLETED and
@@ -68,9 +70,8 @@ func newFleet(ctx context.Context, w *wire, spec fleetSpec) *fleet {
 	for i := range spec.reporters {
 		f.work.Go(func() { f.reporter(ctx, i) })
 	}
-	const beaters = 8
 	for i := range beaters {
-		f.work.Go(func() { f.beat(ctx, i, beaters) })
+		f.work.Go(func() { f.beat(ctx, i) })
 	}
 	return f
 }
@@ -209,11 +210,20 @@ func (f *fleet) report(ctx context.Context, n int, event *compat.StepActionEvent
 }
 
 // beat sends the heartbeats of every n-th worker.
-func (f *fleet) beat(ctx context.Context, first, step int) {
+func (f *fleet) beat(ctx context.Context, first int) {
 	req := &compat.HeartbeatRequest{}
-	for pause(ctx, beatEvery) {
+	for ctx.Err() == nil {
 		all := f.workers()
-		for i := first; i < len(all) && ctx.Err() == nil; i += step {
+		mine := (len(all) - first + beaters - 1) / beaters
+		if mine <= 0 {
+			pause(ctx, beatEvery/beaters)
+			continue
+		}
+		// Spread over the time, as those of workers of their own would be.
+		for i := first; i < len(all); i += beaters {
+			if !pause(ctx, beatEvery/time.Duration(mine)) {
+				return
+			}
 			req.WorkerId = all[i].id
 			_, _ = compat.NewDispatcherClient(f.wire.worker(i)).Heartbeat(ctx, req)
 		}

@@ -48,16 +48,19 @@ type Phase struct {
 	Figures
 }
 
-// Point is a moment of a workload that is watched over time.
+// Point is a moment of a workload that is watched over time: a second, or one
+// of several events.
 type Point struct {
-	Second   float64 `json:"second"`
-	Runs     float64 `json:"runs_per_second"`
-	Refused  float64 `json:"refused_per_second"`
-	P99      float64 `json:"p99_ms"`
-	RSS      int64   `json:"nodes_rss_bytes"`
-	Waiting  int     `json:"waiting_runs"`
-	Sent     float64 `json:"sent_per_second"`
-	LoadKind string  `json:"load"`
+	Second  float64 `json:"second"`
+	Load    string  `json:"load,omitempty"`
+	Runs    float64 `json:"runs_per_second,omitempty"`
+	Sent    float64 `json:"sent_per_second,omitempty"`
+	Refused float64 `json:"refused_per_second,omitempty"`
+	P99     float64 `json:"p99_ms,omitempty"`
+	RSS     int64   `json:"nodes_rss_bytes,omitempty"`
+	Waiting int     `json:"waiting_runs,omitempty"`
+	GapMS   float64 `json:"gap_ms,omitempty"`
+	FirstMS float64 `json:"first_assignment_ms,omitempty"`
 }
 
 // Result is what a workload gives, and what is written as JSON.

@@ -107,22 +107,25 @@ func oneTask(kind, sticky string) workflow {
 	return workflow{name: newName(kind), sticky: sticky, tasks: []task{{name: "task"}}}
 }
 
-// set prepares a stage. The context that it gives carries the token; close ends
-// it.
-func (o *Options) set(ctx context.Context, flow workflow, adjust func(*fleetSpec)) (context.Context, *stage, error) {
+// set prepares a stage: the first of the workflows is the one that is driven.
+// The context that it gives carries the token; close ends it.
+func (o *Options) set(ctx context.Context, adjust func(*fleetSpec), flows ...workflow) (context.Context, *stage, error) {
 	w, err := dial(o.Target)
 	if err != nil {
 		return ctx, nil, err
 	}
 	ctx, stop := context.WithCancel(w.authorize(ctx))
-	s := &stage{Options: o, wire: w, flow: flow, stop: stop}
+	s := &stage{Options: o, wire: w, flow: flows[0], stop: stop}
 	const fewest, most, slots = 8, 512, 100_000
-	spec := fleetSpec{actions: flow.actions(), slots: slots, reporters: min(max(o.Outstanding*len(flow.tasks), fewest), most)}
+	spec := fleetSpec{slots: slots, reporters: min(max(o.Outstanding*len(s.flow.tasks), fewest), most)}
+	for _, f := range flows {
+		spec.actions = append(spec.actions, f.actions()...)
+	}
 	if adjust != nil {
 		adjust(&spec)
 	}
 	s.fleet = newFleet(ctx, w, spec)
-	if err = w.register(ctx, flow); err == nil {
+	if err = w.register(ctx, flows...); err == nil {
 		if err = s.fleet.attach(ctx, o.Workers); err == nil {
 			s.watch, err = newWatch(ctx, w)
 		}

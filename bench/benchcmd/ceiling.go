@@ -65,7 +65,7 @@ func (c *command) newCeiling() *cobra.Command {
 }
 
 func (c *command) ceiling(ctx context.Context, batch, size int) (*bench.Result, error) {
-	measure := measurement{run: func(ctx context.Context, o *bench.Options, _ Cluster) (*bench.Result, error) {
+	measure := measurement{run: func(ctx context.Context, o *bench.Options, _ bench.Cluster) (*bench.Result, error) {
 		if batch == 1 {
 			return bench.Throughput(ctx, o)
 		}
@@ -75,7 +75,7 @@ func (c *command) ceiling(ctx context.Context, batch, size int) (*bench.Result, 
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(c.dir, "bench-stub-")
+	dir, err := os.MkdirTemp(c.dir, ".limpet-bench-stub-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
 	}

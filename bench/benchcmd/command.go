@@ -18,16 +18,12 @@ import (
 
 // Cluster is nodes on this machine that a measurement starts and stops.
 type Cluster interface {
+	bench.Cluster
 	// Addrs are the gRPC addresses, by node.
 	Addrs() []string
 	Token() string
 	// PIDs are the processes, by node.
 	PIDs() []int
-	// Leader is the number of the node that leads, from 0.
-	Leader(ctx context.Context) (int, error)
-	// Kill ends a node's process at once; Start runs it again.
-	Kill(n int) error
-	Start(ctx context.Context, n int) error
 	// Close stops all and removes their data.
 	Close()
 }
@@ -65,7 +61,7 @@ type command struct {
 // measurement is one workload with its own flags read.
 type measurement struct {
 	options func(o *bench.Options)
-	run     func(ctx context.Context, o *bench.Options, c Cluster) (*bench.Result, error)
+	run     func(ctx context.Context, o *bench.Options, c bench.Cluster) (*bench.Result, error)
 }
 
 // New makes the command.

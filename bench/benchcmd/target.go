@@ -23,7 +23,7 @@ const (
 // target is a server under test, and what to do with it at the end.
 type target struct {
 	bench.Target
-	cluster Cluster // nil if it is not ours
+	cluster bench.Cluster // nil if it is not ours
 	close   func()
 }
 

@@ -62,7 +62,7 @@ type LogRate struct {
 
 // MeasureLog commits commands of so many bytes from so many callers at once.
 func MeasureLog(ctx context.Context, parent string, size, callers int, length time.Duration) (LogRate, error) {
-	dir, err := os.MkdirTemp(parent, "bench-log-")
+	dir, err := os.MkdirTemp(parent, ".limpet-bench-log-")
 	if err != nil {
 		return LogRate{}, fmt.Errorf("make a directory: %w", err)
 	}
