@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/limpet-dev/limpet/api/compat"
 	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
 )
@@ -56,7 +54,7 @@ func (s *stage) spawn(ctx context.Context, w *worker, a *compat.AssignedAction, 
 	for i := range n {
 		one := &compatv1.TriggerWorkflowRequest{
 			Name: child, Input: `{"worker":"` + w.id + `"}`, ParentId: &a.WorkflowRunId, ParentTaskRunExternalId: &a.TaskRunExternalId,
-			ChildIndex: proto.Int32(int32(i)),
+			ChildIndex: new(int32(i)),
 		}
 		if s.Sticky != "none" {
 			one.DesiredWorkerId = &w.id

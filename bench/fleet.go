@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -271,9 +272,5 @@ func (t *tally) add(err error) {
 func (t *tally) snapshot() map[string]int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make(map[string]int64, len(t.counts))
-	for k, v := range t.counts {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(t.counts)
 }

@@ -135,7 +135,7 @@ func (l *closedLoop) keepTime(ctx context.Context) {
 func (l *closedLoop) call(ctx context.Context, n int) error {
 	t := newTrigger(l.stage, l.flow, l.batch, n)
 	ends := make(signal, l.batch)
-	for !l.stopped.Load() {
+	for !l.stopped.Load() && ctx.Err() == nil {
 		measured := l.window.open.Load()
 		if measured && l.runs > 0 && l.tickets.Add(int64(l.batch)) > l.runs+int64(l.batch)-1 {
 			return nil
@@ -143,14 +143,9 @@ func (l *closedLoop) call(ctx context.Context, n int) error {
 		begin := time.Now()
 		ids, err := t.send(ctx)
 		if err != nil {
-			l.window.errs.add(err)
-			if l.stopped.Load() || ctx.Err() != nil {
-				return nil
-			}
-			if !passing(err) {
+			if err = l.excused(ctx, err); err != nil {
 				return err
 			}
-			pause(ctx, reportPause)
 			continue
 		}
 		for _, id := range ids {
@@ -168,6 +163,20 @@ func (l *closedLoop) call(ctx context.Context, n int) error {
 		}
 	}
 	return nil
+}
+
+// excused counts an error, and gives it back unless the loop may go on.
+func (l *closedLoop) excused(ctx context.Context, err error) error {
+	l.window.errs.add(err)
+	switch {
+	case l.stopped.Load(), ctx.Err() != nil:
+		return nil
+	case passing(err):
+		pause(ctx, reportPause)
+		return nil
+	default:
+		return err
+	}
 }
 
 // trigger starts runs with messages that are made once.

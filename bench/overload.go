@@ -59,7 +59,7 @@ func Overload(ctx context.Context, o *Options, p OverloadPlan) (*Result, error) 
 	before := sum(residentBytes(o.Target.PIDs))
 	from := measureUsage(o.Target.PIDs)
 	over := &openLoop{stage: s, rate: p.Rate * p.Factor, senders: overSenders, cut: true}
-	due, _ := w.watch(ctx, over, "overload", o.Duration, 0)
+	due := w.watch(ctx, over, "overload", o.Duration, 0)
 	r.Figures = over.figures(from, measureUsage(o.Target.PIDs), o.Duration.Seconds())
 	ended := time.Now()
 	w.recover(ctx, p.Rate*lightShare, light.hist.Quantile(0.99), ended)
@@ -88,15 +88,15 @@ type overWatch struct {
 }
 
 // watch runs a load and notes each of its seconds.
-func (w *overWatch) watch(ctx context.Context, l *openLoop, kind string, length, patience time.Duration) (due int, missing int64) {
+func (w *overWatch) watch(ctx context.Context, l *openLoop, kind string, length, patience time.Duration) (due int) {
 	var group sync.WaitGroup
-	group.Go(func() { due, missing = l.run(ctx, length, patience) })
+	group.Go(func() { due, _ = l.run(ctx, length, patience) })
 	for end := time.Now().Add(length); time.Now().Before(end) && ctx.Err() == nil; {
 		w.stage.progress(1-float64(time.Until(end))/float64(length), "overload: "+kind)
 		w.second(ctx, l, kind)
 	}
 	group.Wait()
-	return due, missing
+	return due
 }
 
 // second notes what happens until the next.

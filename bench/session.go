@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -70,9 +71,7 @@ func (o *Options) progress(share float64, text string) {
 // result begins what a workload gives.
 func (o *Options) result(workload string, params map[string]any) *Result {
 	all := map[string]any{"workers": o.Workers, "payload": o.Payload}
-	for k, v := range params {
-		all[k] = v
-	}
+	maps.Copy(all, params)
 	return &Result{Workload: workload, Target: o.Target.Name, At: time.Now().UTC(), Machine: thisMachine(), Params: all}
 }
 

@@ -62,7 +62,7 @@ func dialOne(addr string, compress bool) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(calls...), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(2*window),
-		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer), grpc.WithSharedWriteBuffer(true))
+		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}

@@ -31,8 +31,10 @@ type Cluster interface {
 // Env is what the command needs of the program that it is part of.
 type Env struct {
 	Out, Err io.Writer
-	// JSON tells whether results are printed for programs.
-	JSON func() bool
+	// JSON tells whether results are printed for programs. CheckOutput says what
+	// is wrong if that cannot be told.
+	JSON        func() bool
+	CheckOutput func() error
 	// Addrs and Token are the defaults of the program's other commands.
 	Addrs func() ([]string, error)
 	Token func() (string, error)
@@ -111,6 +113,9 @@ func (c *command) workload(use, short string, bind func(*cobra.Command) measurem
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		defer c.bar.clear()
+		if err := c.env.CheckOutput(); err != nil {
+			return err
+		}
 		measure.options(&c.opts)
 		if err := c.opts.Check(); err != nil {
 			return c.usage(err)

@@ -47,8 +47,7 @@ func Serve(ctx context.Context, out io.Writer, dir string) error {
 	select {
 	case <-ctx.Done():
 		server.Stop()
-		<-ended
-		return nil
+		return <-ended // nil after Stop
 	case err := <-ended:
 		return fmt.Errorf("serve: %w", err)
 	}

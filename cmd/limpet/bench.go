@@ -17,7 +17,7 @@ import (
 
 func newBench(c *client) *cobra.Command {
 	return benchcmd.New(benchcmd.Env{
-		Out: c.io.out, Err: c.io.err, JSON: c.json, Addrs: c.target, Token: c.credentials,
+		Out: c.io.out, Err: c.io.err, JSON: c.json, CheckOutput: c.checkOutput, Addrs: c.target, Token: c.credentials,
 		StartCluster: func(ctx context.Context, program, dir string, nodes int) (benchcmd.Cluster, error) {
 			return startBenchCluster(ctx, program, dir, nodes)
 		},
