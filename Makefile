@@ -74,7 +74,7 @@ liveness: build ## kill, freeze, restart and drain real workers and nodes, with 
 	$(CACHE)/liveness-harness $(ARGS)
 
 .PHONY: bench
-bench: build ## measure throughput and latency
+bench: build ## measure three nodes and the ceiling of this machine into bench/results (about 10 min; BENCH_FULL=1: large sizes, about 40)
 	./scripts/bench.sh
 
 .PHONY: lint

@@ -7,8 +7,8 @@ import (
 	"github.com/limpet-dev/limpet/api/compat"
 )
 
-func order(task string, attempt int32) *compat.AssignedAction {
-	return &compat.AssignedAction{TaskRunExternalId: task, RetryCount: attempt, ActionPayload: `{"input": {"due": 1000000000, "p": "x"}}`}
+func order(attempt int32) *compat.AssignedAction {
+	return &compat.AssignedAction{TaskRunExternalId: "a", RetryCount: attempt, ActionPayload: `{"input": {"due": 1000000000, "p": "x"}}`}
 }
 
 func TestEvidenceTellsDoubledFromSentAgain(t *testing.T) {
@@ -22,24 +22,24 @@ func TestEvidenceTellsDoubledFromSentAgain(t *testing.T) {
 		doubled, again_ int64
 		moved           int64
 	}{
-		{"first", one, order("a", 0), true, 0, 0, 0},
-		{"the same again", one, order("a", 0), false, 0, 1, 0},
-		{"the same elsewhere", two, order("a", 0), false, 1, 1, 0},
-		{"a later attempt", two, order("a", 1), true, 1, 1, 1},
+		{"first", one, order(0), true, 0, 0, 0},
+		{"the same again", one, order(0), false, 0, 1, 0},
+		{"the same elsewhere", two, order(0), false, 1, 1, 0},
+		{"a later attempt", two, order(1), true, 1, 1, 1},
 	} {
 		if got := e.see(c.w, c.a); got != c.execute || e.doubled != c.doubled || e.again != c.again_ || e.moved != c.moved {
 			t.Errorf("%s: execute %v doubled %d again %d moved %d, want %+v", c.name, got, e.doubled, e.again, e.moved, c)
 		}
 	}
-	e.completed(order("a", 0)) // of an attempt that is over
+	e.completed(order(0)) // of an attempt that is over
 	if e.tasks["a"].completed {
 		t.Error("a report of an earlier attempt counts")
 	}
-	e.completed(order("a", 1))
-	if e.see(two, order("a", 1)); e.again != 2 || e.doubled != 1 {
+	e.completed(order(1))
+	if e.see(two, order(1)); e.again != 2 || e.doubled != 1 {
 		t.Errorf("sent again after its end: again %d doubled %d, want 2 and 1", e.again, e.doubled)
 	}
-	if e.see(one, order("a", 2)); e.doubled != 2 {
+	if e.see(one, order(2)); e.doubled != 2 {
 		t.Errorf("given out after its end: doubled %d, want 2", e.doubled)
 	}
 	if len(e.assigned) != 2 || !e.assigned[0].due.Equal(time.Unix(1, 0)) {

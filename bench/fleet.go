@@ -269,6 +269,15 @@ func (t *tally) add(err error) {
 	t.sample = status.Convert(err).Message()
 }
 
+func (t *tally) total() (n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, v := range t.counts {
+		n += v
+	}
+	return n
+}
+
 func (t *tally) snapshot() map[string]int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()

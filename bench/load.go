@@ -169,7 +169,7 @@ func (l *closedLoop) call(ctx context.Context, n int) error {
 func (l *closedLoop) excused(ctx context.Context, err error) error {
 	l.window.errs.add(err)
 	switch {
-	case l.stopped.Load(), ctx.Err() != nil:
+	case l.stopped.Load(), over(ctx):
 		return nil
 	case passing(err):
 		pause(ctx, reportPause)
@@ -178,6 +178,8 @@ func (l *closedLoop) excused(ctx context.Context, err error) error {
 		return err
 	}
 }
+
+func over(ctx context.Context) bool { return ctx.Err() != nil }
 
 // trigger starts runs with messages that are made once.
 type trigger struct {

@@ -66,6 +66,7 @@ func Overload(ctx context.Context, o *Options, p OverloadPlan) (*Result, error) 
 	for end := time.Now().Add(openWindow); over.done.Load() < over.accepted.Load() && time.Now().Before(end) && pause(ctx, reportPause); {
 	}
 	r.NodesRSS = residentBytes(o.Target.PIDs)
+	r.set("failed_calls_before_and_after", float64(light.errs.total()+w.after.errs.total()))
 	r.set("sustainable_runs_per_second", p.Rate)
 	r.set("due_per_second", float64(due)/o.Duration.Seconds())
 	r.set("sent_per_second", float64(over.sent.Load())/o.Duration.Seconds())
@@ -85,6 +86,7 @@ type overWatch struct {
 	result *Result
 	begin  time.Time
 	peak   int64
+	after  openLoop // the light load that follows
 }
 
 // watch runs a load and notes each of its seconds.
@@ -119,7 +121,8 @@ func (w *overWatch) second(ctx context.Context, l *openLoop, kind string) Point 
 // recover loads lightly until the target does as it did before.
 func (w *overWatch) recover(ctx context.Context, rate float64, before time.Duration, ended time.Time) {
 	const times, grace = 2, 20 * time.Millisecond
-	l := &openLoop{stage: w.stage, rate: rate, senders: senders}
+	l := &w.after
+	l.stage, l.rate, l.senders = w.stage, rate, senders
 	loading, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	group.Go(func() { l.runUntil(ctx, loading, recoveryWindow, openWindow) })

@@ -115,14 +115,17 @@ func (o *Options) set(ctx context.Context, adjust func(*fleetSpec), flows ...wor
 	}
 	ctx, stop := context.WithCancel(w.authorize(ctx))
 	s := &stage{Options: o, wire: w, flow: flows[0], stop: stop}
-	const fewest, most, slots = 8, 512, 100_000
-	spec := fleetSpec{slots: slots, reporters: min(max(o.Outstanding*len(s.flow.tasks), fewest), most)}
+	const fewest, most = 8, 2048
+	spec := fleetSpec{reporters: min(max(o.Outstanding*len(s.flow.tasks), fewest), most)}
 	for _, f := range flows {
 		spec.actions = append(spec.actions, f.actions()...)
 	}
 	if adjust != nil {
 		adjust(&spec)
 	}
+	// Workers offer about what they can begin at once, as real ones do: what is
+	// assigned beyond that would wait here and not where it is measured.
+	spec.slots = 2 * (spec.reporters + o.Workers - 1) / o.Workers
 	s.fleet = newFleet(ctx, w, spec)
 	if err = w.register(ctx, flows...); err == nil {
 		if err = s.fleet.attach(ctx, o.Workers); err == nil {

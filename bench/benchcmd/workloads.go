@@ -57,7 +57,7 @@ func (c *command) addWorkloads(root *cobra.Command) {
 		}),
 	)
 	c.addTroubles(root)
-	root.AddCommand(c.newCeiling(), newStub())
+	root.AddCommand(c.newCeiling(), newStub(), c.newReport(), c.newPlot())
 }
 
 // addTroubles adds the workloads under which something goes wrong.
