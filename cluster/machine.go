@@ -39,6 +39,8 @@ type machine struct {
 	onResults func([]fsm.Result)
 	onEffects func([]fsm.Effect)
 	onRestore func()
+	// onApplied is called after each entry; may be nil.
+	onApplied func(index, term uint64, entry *fsm.Entry, state fsm.View)
 	fatal     func(error)
 
 	mu     sync.Mutex // guards m: raft applies, a new leader clones
@@ -84,6 +86,9 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 		results, effects = append(results, out.Results...), append(effects, out.Effects...)
 		last, answers[i] = l.Index, lastSeq(out.Results)
 		f.bytes.Add(uint64(len(l.Data)))
+		if f.onApplied != nil {
+			f.onApplied(l.Index, l.Term, e, f.m.View())
+		}
 	}
 	if last == 0 {
 		return answers

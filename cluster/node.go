@@ -59,6 +59,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.Network == nil {
 		cfg.Network = tcp{}
 	}
+	if cfg.Wall == nil {
+		cfg.Wall = time.Now
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
@@ -81,7 +84,7 @@ func (n *Node) compose() {
 	n.machine, n.fanout, n.hints = newMachine(), newFanout(n.cfg.Sink), newHints()
 	n.keys = newKeys(n.cfg.ClusterKey, n.cfg.OldKeys)
 	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)
-	n.machine.onResults, n.machine.fatal = n.forward.answer, n.fatal
+	n.machine.onResults, n.machine.fatal, n.machine.onApplied = n.forward.answer, n.fatal, n.cfg.OnApplied
 	n.machine.onEffects = func(effects []fsm.Effect) {
 		n.fanout.push(effects)
 		if n.current.Load() != nil {
@@ -97,7 +100,7 @@ func (n *Node) compose() {
 
 // open takes the directory, the ports and Raft, in that order.
 func (n *Node) open(ctx context.Context) (err error) {
-	if n.storage, err = openStorage(n.cfg.DataDir, n.cfg.Name, n.cfg.Raft.SnapshotRetain, n.log.Named("raft")); err != nil {
+	if n.storage, err = openStorage(&n.cfg, n.log.Named("raft")); err != nil {
 		return err
 	}
 	ln, err := n.cfg.Network.Listen(n.cfg.PeerListen)
@@ -158,6 +161,13 @@ func (n *Node) handOver(ctx context.Context) {
 		}
 	case <-ctx.Done():
 	}
+}
+
+// Kill stops the node as a crash would: it hands nothing over and says nothing.
+// For simulations.
+func (n *Node) Kill() error {
+	n.closeOnce.Do(func() { n.closeErr = n.shutdown() })
+	return n.closeErr
 }
 
 // shutdown stops everything at once and waits.
