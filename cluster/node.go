@@ -252,3 +252,6 @@ func (n *Node) fatal(err error) {
 		n.cfg.Fatal(err)
 	})
 }
+
+// Leading reports whether this node does the leader's duties now.
+func (n *Node) Leading() bool { return n.current.Load() != nil }

@@ -3,23 +3,28 @@ package check
 import "github.com/limpet-dev/limpet/faults/history"
 
 // Kept checks I1: what a trigger, an event or a completion was acknowledged for
-// is in the state at the end.
+// is in the state at the end, and what one call asked for is there once.
 func Kept(h history.History) []Violation {
 	if !rested(h) {
 		return nil
 	}
 	f := found{invariant: "I1"}
 	runs, events := map[string]bool{}, map[string]bool{}
+	calls := map[string]string{}
 	done := map[attempt]history.Event{} // how attempts have ended in the state
 	sawEnds := false
 	for _, e := range h {
 		switch e.Kind {
 		case history.Kept:
-			if e.Run != "" {
-				runs[e.Run] = true
-			} else {
+			if e.Run == "" {
 				events[e.Detail] = true
+				continue
 			}
+			runs[e.Run] = true
+			if other := calls[e.Call]; e.Call != "" && other != "" {
+				f.add(e, "call %s made the runs %s and %s", e.Call, other, e.Run)
+			}
+			calls[e.Call] = e.Run
 		case history.Ended:
 			done[attemptOf(e)] = e
 			sawEnds = true
