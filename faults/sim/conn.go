@@ -189,20 +189,28 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 func (*conn) SetWriteDeadline(time.Time) error { return nil }
 
 // listener is a port's way in for peers.
-type listener struct{ port *port }
+type listener struct {
+	port   *port
+	closed chan struct{}
+	once   sync.Once
+}
 
 // Accept implements net.Listener.
-func (l listener) Accept() (net.Conn, error) {
+func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.port.accept[servePeers]:
 		return c, nil
+	case <-l.closed:
 	case <-l.port.done:
-		return nil, net.ErrClosed
 	}
+	return nil, net.ErrClosed
 }
 
-// Close implements net.Listener: it ends with the host.
-func (listener) Close() error { return nil }
+// Close implements net.Listener.
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
 
 // Addr implements net.Listener.
-func (l listener) Addr() net.Addr { return netAddr(addrOf(l.port.host, servePeers)) }
+func (l *listener) Addr() net.Addr { return netAddr(addrOf(l.port.host, servePeers)) }

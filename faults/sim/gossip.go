@@ -12,7 +12,9 @@ import (
 type hostNet struct{ port *port }
 
 // Listen implements cluster.Network.
-func (h hostNet) Listen(string) (net.Listener, error) { return listener{h.port}, nil }
+func (h hostNet) Listen(string) (net.Listener, error) {
+	return &listener{port: h.port, closed: make(chan struct{})}, nil
+}
 
 // Dial implements cluster.Network.
 func (h hostNet) Dial(ctx context.Context, addr string) (net.Conn, error) {
