@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -40,6 +41,31 @@ type process struct {
 	hub  *session.Hub
 	life context.Context //nolint:containedctx // ends with the process
 	end  context.CancelFunc
+
+	mu    sync.Mutex
+	dead  bool
+	calls sync.WaitGroup // that are inside
+}
+
+// enter lets a call in; it must leave.
+func (p *process) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.dead {
+		p.calls.Add(1)
+	}
+	return !p.dead
+}
+
+func (p *process) leave() { p.calls.Done() }
+
+// close lets no more calls in, ends those inside and waits for them.
+func (p *process) close() {
+	p.mu.Lock()
+	p.dead = true
+	p.mu.Unlock()
+	p.end()
+	p.calls.Wait()
 }
 
 // backend is the node as transport wants it.
@@ -165,7 +191,7 @@ func (w *world) crash(name string, keep bool) {
 
 // bury waits for what is left of a process.
 func (w *world) bury(p *process) {
-	p.hub.Shutdown("the process is dead")
+	p.close()
 	_ = p.node.Kill() // the disk is gone: whatever it says
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -182,7 +208,7 @@ func (w *world) stop(name string) {
 		return
 	}
 	p.hub.Shutdown("the node stops")
-	p.end()
+	p.close()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_ = p.hub.Close(ctx)

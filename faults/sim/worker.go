@@ -229,9 +229,10 @@ func (in *incarnation) listen(node string) error {
 		return err
 	}
 	p := in.world.proc(node)
-	if p == nil {
+	if p == nil || !p.enter() {
 		return errDown
 	}
+	defer p.leave()
 	defer context.AfterFunc(p.life, cancel)()
 	orders := make(chan *compat.AssignedAction, 1024)
 	ended := make(chan error, 1)

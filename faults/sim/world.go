@@ -107,13 +107,14 @@ func (w *world) call(ctx context.Context, from, node string, do func(context.Con
 		return err
 	}
 	p := w.proc(node)
-	if p == nil {
+	if p == nil || !p.enter() {
 		return errDown
 	}
 	inside, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.life, cancel)()
 	err := do(inside, p)
+	p.leave()
 	if p.life.Err() != nil {
 		return errDown
 	}
