@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 
 	"github.com/limpet-dev/limpet/fsm"
 )
@@ -92,8 +93,24 @@ type Config struct {
 
 	// Network replaces TCP, for simulations. Nil is TCP.
 	Network Network
+	// Stores replaces the data directory, for simulations. The stores outlive
+	// the node. Nil is the directory, or memory.
+	Stores *Stores
+	// Wall replaces the wall clock that entries are stamped with, for
+	// simulations of clocks that are wrong. Nil is the system's.
+	Wall func() time.Time
+	// OnApplied is called after each applied entry, in order, by the goroutine
+	// that applies. For simulations; may be nil.
+	OnApplied func(index, term uint64, entry *fsm.Entry, state fsm.View)
 	// Logger receives the node's log. Nil discards it.
 	Logger hclog.Logger
+}
+
+// Stores are what Raft keeps its state in.
+type Stores struct {
+	Logs      raft.LogStore
+	Stable    raft.StableStore
+	Snapshots raft.SnapshotStore
 }
 
 // LeaseConfig are the leader's figures for judging workers.

@@ -44,7 +44,9 @@ type machine struct {
 	// snapshot is written. Either may be nil.
 	onForgotten func([]*fsm.Archived)
 	onSnapshot  func()
-	fatal       func(error)
+	// onApplied is called after each entry; may be nil.
+	onApplied func(index, term uint64, entry *fsm.Entry, state fsm.View)
+	fatal     func(error)
 
 	// check is Config.CheckSpeculation.
 	check bool
@@ -101,6 +103,9 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 		}
 		last, answers[i] = l.Index, lastSeq(out.Results)
 		f.bytes.Add(uint64(len(l.Data)))
+		if f.onApplied != nil {
+			f.tellApplied(l)
+		}
 	}
 	if last == 0 {
 		return answers
@@ -109,6 +114,13 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 	f.onResults(results)
 	f.onEffects(effects)
 	return answers
+}
+
+// tellApplied passes an entry on to who watches the log.
+func (f *machine) tellApplied(l *raft.Log) {
+	if e, err := fsm.DecodeEntry(l.Data); err == nil { // it was applied, so it can be read
+		f.onApplied(l.Index, l.Term, e, f.view())
+	}
 }
 
 // lastSeq is the Seq of the last result; 0 if there is none.
