@@ -13,6 +13,7 @@ type clusterClock struct {
 	base  fsm.Instant
 	start time.Time
 	last  fsm.Instant
+	wall  func() time.Time // for display only
 }
 
 // newClusterClock starts where the state is. led is the time that went by,
@@ -20,7 +21,7 @@ type clusterClock struct {
 // of a quiet cluster would be lost when its leader changes. Time without a
 // leader is not counted, because no worker could report in it.
 func newClusterClock(at fsm.Instant, led time.Duration) *clusterClock {
-	return &clusterClock{base: at.Add(max(0, led)), start: time.Now(), last: at}
+	return &clusterClock{base: at.Add(max(0, led)), start: time.Now(), last: at, wall: time.Now}
 }
 
 // now is the cluster time of the moment.
@@ -31,5 +32,5 @@ func (c *clusterClock) now() fsm.Instant {
 // stamp marks an entry.
 func (c *clusterClock) stamp() fsm.Stamp {
 	c.last = max(c.now(), c.last+1)
-	return fsm.Stamp{Instant: c.last, Wall: time.Now().UnixNano()}
+	return fsm.Stamp{Instant: c.last, Wall: c.wall().UnixNano()}
 }

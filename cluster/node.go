@@ -59,6 +59,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.Network == nil {
 		cfg.Network = tcp{}
 	}
+	if cfg.Wall == nil {
+		cfg.Wall = time.Now
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
@@ -98,6 +101,9 @@ func (n *Node) compose() {
 // open takes the directory, the ports and Raft, in that order.
 func (n *Node) open(ctx context.Context) (err error) {
 	if n.storage, err = openStorage(n.cfg.DataDir, n.cfg.Name, n.cfg.Raft.SnapshotRetain, n.log.Named("raft")); err != nil {
+		return err
+	}
+	if err := n.storage.watch(n.cfg.DataDir, n.cfg.Disk, n.fatal); err != nil {
 		return err
 	}
 	ln, err := n.cfg.Network.Listen(n.cfg.PeerListen)
@@ -165,14 +171,37 @@ func (n *Node) shutdown() error {
 	n.forward.close()
 	n.stop()
 	err := n.release()
+	select {
+	case <-n.storage.abandoned(): // what hangs in the disk cannot be waited for
+		return err
+	default:
+	}
 	n.wg.Wait()
 	return errors.Join(err, n.storage.close())
+}
+
+// stopRaft ends Raft and waits for it, unless its disk is given up: then it may
+// hang in a write for ever.
+func (n *Node) stopRaft() error {
+	ended := make(chan error, 1)
+	go func() { ended <- n.raft.Shutdown().Error() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-n.storage.abandoned():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(n.cfg.Disk.WriteDeadline):
+		return nil // the reason was given to Fatal
+	}
 }
 
 // release gives back what open took, but the storage, which goes last.
 func (n *Node) release() (err error) {
 	if n.raft != nil {
-		err = n.raft.Shutdown().Error() // fails the futures that goroutines wait for
+		err = n.stopRaft() // fails the futures that goroutines wait for
 	}
 	if n.transport != nil {
 		err = errors.Join(err, n.transport.Close())
