@@ -87,6 +87,9 @@ type Config struct {
 	// and those that wait at the leader for their entry.
 	MaxWaiting int
 
+	// OnEntry is told each entry of the log that this node applies, before it
+	// does; after a restart some again. It is for tests of faults. May be nil.
+	OnEntry func(index, term uint64, data []byte)
 	// Network replaces TCP, for simulations. Nil is TCP.
 	Network Network
 	// Logger receives the node's log. Nil discards it.

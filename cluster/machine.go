@@ -40,6 +40,7 @@ type machine struct {
 	onEffects func([]fsm.Effect)
 	onRestore func()
 	fatal     func(error)
+	onEntry   func(index, term uint64, data []byte) // may be nil
 
 	mu     sync.Mutex // guards m: raft applies, a new leader clones
 	m      *fsm.Machine
@@ -73,6 +74,9 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 	for i, l := range logs {
 		if l.Type != raft.LogCommand || f.broken != nil {
 			continue
+		}
+		if f.onEntry != nil {
+			f.onEntry(l.Index, l.Term, l.Data)
 		}
 		e, err := fsm.DecodeEntry(l.Data)
 		if err != nil {

@@ -84,7 +84,7 @@ func (n *Node) compose() {
 	n.machine, n.fanout, n.hints = newMachine(), newFanout(n.cfg.Sink), newHints()
 	n.keys = newKeys(n.cfg.ClusterKey, n.cfg.OldKeys)
 	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)
-	n.machine.onResults, n.machine.fatal = n.forward.answer, n.fatal
+	n.machine.onResults, n.machine.fatal, n.machine.onEntry = n.forward.answer, n.fatal, n.cfg.OnEntry
 	n.machine.onEffects = func(effects []fsm.Effect) {
 		n.fanout.push(effects)
 		if n.current.Load() != nil {

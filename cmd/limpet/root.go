@@ -80,6 +80,7 @@ const (
 	exitUnavailable = 6 // no leader, unreachable, or no answer in time
 	exitRunFailed   = 7
 	exitRunCancel   = 8
+	exitDisk        = 9 // a node's log cannot be written
 )
 
 // exitError is an error with an exit code of its own.
