@@ -48,7 +48,7 @@ func newRoot(io stdio) *cobra.Command {
 	}
 	add("node", newDev(io), newServer(io), newAgent(c))
 	add("work", newRun(c), newWorkflow(c), newWorker(c), newPin(c))
-	add("tools", newCluster(c), newAudit(c), newToken(c), newConfig(io), newKeygen(io), newBench(c), newVersion(c))
+	add("tools", newCluster(c), newAudit(c), newToken(c), newConfig(io), newKeygen(io), newBench(c), newLab(io), newVersion(c))
 	return root
 }
 
