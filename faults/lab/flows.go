@@ -15,6 +15,8 @@ type input struct {
 	Ms    int64 `json:"ms"`
 	Fails bool  `json:"fails,omitempty"`
 	Child bool  `json:"child,omitempty"`
+	// Pad makes the run large.
+	Pad string `json:"pad,omitempty"`
 }
 
 // The bounds of a task. A HARD run whose worker never comes back ends by the

@@ -68,7 +68,11 @@ func (l *Lab) judge(ctx context.Context, s Scenario, broken error) (*Report, err
 	nameRuns(h, r.calls)
 	report := l.newReport(s, h, check.Run(h))
 	report.Bodies, report.Kept, report.Open, report.Entries, report.Calls = bodies, kept, open, len(log), r.calls
-	for _, e := range []error{broken, torn, doubles(r.calls)} {
+	var after error
+	if s.after != nil {
+		after = s.after(h)
+	}
+	for _, e := range []error{broken, torn, doubles(r.calls), after} {
 		if e != nil {
 			report.Broken = append(report.Broken, e.Error())
 		}
