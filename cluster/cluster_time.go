@@ -13,15 +13,15 @@ type clusterClock struct {
 	base  fsm.Instant
 	start time.Time
 	last  fsm.Instant
-	wall  func() time.Time // for display only
+	wall  func() time.Time
 }
 
 // newClusterClock starts where the state is. led is the time that went by,
 // under some leader, after this node applied that state: without it the time
 // of a quiet cluster would be lost when its leader changes. Time without a
 // leader is not counted, because no worker could report in it.
-func newClusterClock(at fsm.Instant, led time.Duration) *clusterClock {
-	return &clusterClock{base: at.Add(max(0, led)), start: time.Now(), last: at, wall: time.Now}
+func newClusterClock(at fsm.Instant, led time.Duration, wall func() time.Time) *clusterClock {
+	return &clusterClock{base: at.Add(max(0, led)), start: time.Now(), last: at, wall: wall}
 }
 
 // now is the cluster time of the moment.

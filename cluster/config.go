@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 
 	"github.com/limpet-dev/limpet/fsm"
 )
@@ -72,9 +73,6 @@ type Config struct {
 	Lease LeaseConfig
 	Raft  RaftConfig
 	Disk  DiskConfig
-	// Wall is the wall clock, which is only shown and never decides anything. Nil
-	// is the machine's.
-	Wall func() time.Time
 	// IsolatedAfter is how long without a leader makes a node isolated.
 	IsolatedAfter time.Duration
 	// VouchInterval is how often a node tells the leader of which workers it
@@ -87,13 +85,26 @@ type Config struct {
 	// and those that wait at the leader for their entry.
 	MaxWaiting int
 
-	// OnEntry is told each entry of the log that this node applies, before it
-	// does; after a restart some again. It is for tests of faults. May be nil.
-	OnEntry func(index, term uint64, data []byte)
 	// Network replaces TCP, for simulations. Nil is TCP.
 	Network Network
+	// Stores replaces the data directory, for simulations. The stores outlive
+	// the node. Nil is the directory, or memory.
+	Stores *Stores
+	// Wall replaces the wall clock that entries are stamped with, for
+	// simulations of clocks that are wrong. Nil is the system's.
+	Wall func() time.Time
+	// OnApplied is called after each applied entry, in order, by the goroutine
+	// that applies. For simulations; may be nil.
+	OnApplied func(index, term uint64, entry *fsm.Entry, state fsm.View)
 	// Logger receives the node's log. Nil discards it.
 	Logger hclog.Logger
+}
+
+// Stores are what Raft keeps its state in.
+type Stores struct {
+	Logs      raft.LogStore
+	Stable    raft.StableStore
+	Snapshots raft.SnapshotStore
 }
 
 // LeaseConfig are the leader's figures for judging workers.

@@ -101,10 +101,8 @@ func (n *Node) reign(ctx context.Context) error {
 	}
 	state := n.machine.state()
 	head := n.machine.clone()
-	clock := newClusterClock(head.Stamp().Instant, n.contact.since(state.at))
-	clock.wall = n.cfg.Wall
 	r := &reign{
-		proposer: newProposer(n.raft, head, clock, n.cfg.Decide, n.cfg.MaxWaiting),
+		proposer: newProposer(n.raft, head, newClusterClock(head.Stamp().Instant, n.contact.since(state.at), n.cfg.Wall), n.cfg.Decide, n.cfg.MaxWaiting),
 		liveness: newLiveness(n.cfg.Lease, time.Now()),
 		probing:  make(chan struct{}, maxProbes), testimonies: make(chan testimony, maxProbes),
 	}

@@ -39,8 +39,9 @@ type machine struct {
 	onResults func([]fsm.Result)
 	onEffects func([]fsm.Effect)
 	onRestore func()
+	// onApplied is called after each entry; may be nil.
+	onApplied func(index, term uint64, entry *fsm.Entry, state fsm.View)
 	fatal     func(error)
-	onEntry   func(index, term uint64, data []byte) // may be nil
 
 	mu     sync.Mutex // guards m: raft applies, a new leader clones
 	m      *fsm.Machine
@@ -75,9 +76,6 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 		if l.Type != raft.LogCommand || f.broken != nil {
 			continue
 		}
-		if f.onEntry != nil {
-			f.onEntry(l.Index, l.Term, l.Data)
-		}
 		e, err := fsm.DecodeEntry(l.Data)
 		if err != nil {
 			f.broken = fmt.Errorf("entry %d of the log: %w", l.Index, err)
@@ -88,6 +86,9 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 		results, effects = append(results, out.Results...), append(effects, out.Effects...)
 		last, answers[i] = l.Index, lastSeq(out.Results)
 		f.bytes.Add(uint64(len(l.Data)))
+		if f.onApplied != nil {
+			f.onApplied(l.Index, l.Term, e, f.m.View())
+		}
 	}
 	if last == 0 {
 		return answers

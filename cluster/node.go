@@ -84,7 +84,7 @@ func (n *Node) compose() {
 	n.machine, n.fanout, n.hints = newMachine(), newFanout(n.cfg.Sink), newHints()
 	n.keys = newKeys(n.cfg.ClusterKey, n.cfg.OldKeys)
 	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)
-	n.machine.onResults, n.machine.fatal, n.machine.onEntry = n.forward.answer, n.fatal, n.cfg.OnEntry
+	n.machine.onResults, n.machine.fatal, n.machine.onApplied = n.forward.answer, n.fatal, n.cfg.OnApplied
 	n.machine.onEffects = func(effects []fsm.Effect) {
 		n.fanout.push(effects)
 		if n.current.Load() != nil {
@@ -100,7 +100,7 @@ func (n *Node) compose() {
 
 // open takes the directory, the ports and Raft, in that order.
 func (n *Node) open(ctx context.Context) (err error) {
-	if n.storage, err = openStorage(n.cfg.DataDir, n.cfg.Name, n.cfg.Raft.SnapshotRetain, n.log.Named("raft")); err != nil {
+	if n.storage, err = openStorage(&n.cfg, n.log.Named("raft")); err != nil {
 		return err
 	}
 	if err := n.storage.watch(n.cfg.DataDir, n.cfg.Disk, n.fatal); err != nil {
@@ -116,7 +116,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.port, MaxPool: 3, Timeout: 10 * time.Second, Logger: n.log.Named("raft"), MsgpackUseNewTimeFormat: true,
 	})
-	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, n.transport, n.log.Named("raft")); err != nil {
+	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, raftTransport{n.transport}, n.log.Named("raft")); err != nil {
 		return err
 	}
 	meta := &limpetv1.GossipMeta{
@@ -164,6 +164,13 @@ func (n *Node) handOver(ctx context.Context) {
 		}
 	case <-ctx.Done():
 	}
+}
+
+// Kill stops the node as a crash would: it hands nothing over and says nothing.
+// For simulations.
+func (n *Node) Kill() error {
+	n.closeOnce.Do(func() { n.closeErr = n.shutdown() })
+	return n.closeErr
 }
 
 // shutdown stops everything at once and waits.
@@ -271,3 +278,6 @@ func (n *Node) fatal(err error) {
 		n.cfg.Fatal(err)
 	})
 }
+
+// Leading reports whether this node does the leader's duties now.
+func (n *Node) Leading() bool { return n.current.Load() != nil }

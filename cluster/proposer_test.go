@@ -98,7 +98,7 @@ func (f *fakeFuture) Response() any { return f.response }
 func (l *fakeLog) propose(t *testing.T, decide func(fsm.View, fsm.Instant) []fsm.Command) (p *proposer, ended <-chan error, end func()) {
 	t.Helper()
 	head := l.machine.clone()
-	p = newProposer(l, head, newClusterClock(head.Stamp().Instant, 0), decide, 100000)
+	p = newProposer(l, head, newClusterClock(head.Stamp().Instant, 0, time.Now), decide, 100000)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	errs := make(chan error, 2)
 	var duties sync.WaitGroup

@@ -49,9 +49,13 @@ func (s *storage) watch(dir string, cfg DiskConfig, fatal func(error)) error {
 // abandoned is closed when writes hang or fail for good.
 func (s *storage) abandoned() <-chan struct{} { return s.guard.dead }
 
-// openStorage opens the data directory, or memory if dir is empty. It refuses a
+// openStorage opens the data directory, or memory if none is set. It refuses a
 // directory that another process has open or that belongs to another node.
-func openStorage(dir, name string, retain int, log hclog.Logger) (*storage, error) {
+func openStorage(cfg *Config, log hclog.Logger) (*storage, error) {
+	dir, name, retain := cfg.DataDir, cfg.Name, cfg.Raft.SnapshotRetain
+	if given := cfg.Stores; given != nil {
+		return &storage{logs: given.Logs, stable: given.Stable, snaps: given.Snapshots, close: func() error { return nil }}, nil
+	}
 	if dir == "" {
 		mem := raft.NewInmemStore()
 		return &storage{logs: mem, stable: mem, snaps: raft.NewInmemSnapshotStore(), close: func() error { return nil }}, nil

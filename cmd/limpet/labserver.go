@@ -39,7 +39,7 @@ func (l *labFlags) apply(cfg *cluster.Config) (err error) {
 		cfg.Raft.SnapshotThreshold, cfg.Raft.TrailingLogs, cfg.Raft.SnapshotInterval = l.snapshotEntries, l.snapshotEntries, 2*time.Second
 	}
 	if l.journal != "" {
-		cfg.OnEntry, err = lab.Journal(l.journal, cfg.Name)
+		cfg.OnApplied, err = lab.Journal(l.journal, cfg.Name)
 	}
 	return err
 }

@@ -65,6 +65,9 @@ var planted = []struct {
 	{"a history cut short", "I1", "", history.History{triggered}},
 	{"a lost event", "I1", "event e was acknowledged", history.History{{Kind: history.OK, Op: history.OpEvent, Detail: "e"}, rest}},
 	{"a kept event", "I1", "", history.History{{Kind: history.OK, Op: history.OpEvent, Detail: "e"}, rest, {Kind: history.Kept, Detail: "e"}}},
+	{"a call that was made twice", "I1", "call x made the runs r and s", history.History{
+		rest, {Kind: history.Kept, Run: "r", Call: "x"}, {Kind: history.Kept, Run: "s", Call: "x"},
+	}},
 	{"a lost completion", "I1", "was accepted from worker w", history.History{
 		assign("t", 0, "w"), {Kind: history.Reported, Op: history.OpCompleted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
 		{Kind: history.Ended, TaskRun: "t", Status: "QUEUED"}, rest,

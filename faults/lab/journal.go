@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/limpet-dev/limpet/fsm"
 )
 
 // record is one entry of the log as a node applied it.
@@ -25,13 +27,17 @@ const recordHead = 28
 
 // Journal gives a function that writes down each entry that a node applies, in a
 // new file. A node that is killed leaves a torn last record at most.
-func Journal(dir, node string) (func(index, term uint64, data []byte), error) {
+func Journal(dir, node string) (func(index, term uint64, entry *fsm.Entry, _ fsm.View), error) {
 	f, err := os.OpenFile(JournalFile(dir, node), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	var buf []byte
-	return func(index, term uint64, data []byte) {
+	return func(index, term uint64, entry *fsm.Entry, _ fsm.View) {
+		data, err := entry.Encode()
+		if err != nil {
+			return // it was decoded from such an encoding
+		}
 		buf = binary.BigEndian.AppendUint64(buf[:0], uint64(time.Now().UnixNano())) //nolint:gosec // after 1970
 		buf = binary.BigEndian.AppendUint64(buf, index)
 		buf = binary.BigEndian.AppendUint64(buf, term)

@@ -40,7 +40,7 @@ func Reads(h history.History) (violations []check.Violation, undecided int) {
 	calls := map[string]*op{}
 	var order []string
 	for i, e := range h {
-		if e.Op != history.OpTrigger && e.Op != history.OpRead || e.Run == "" {
+		if e.Op != history.OpTrigger && e.Op != history.OpRead {
 			continue
 		}
 		switch e.Kind {
@@ -59,13 +59,16 @@ func Reads(h history.History) (violations []check.Violation, undecided int) {
 	for id, name := range order {
 		c := calls[name]
 		e := h[c.invoke]
+		if e.Run == "" && c.answer >= 0 {
+			e.Run = h[c.answer].Run // the node gave the run its id
+		}
 		o := porcupine.Operation{ClientId: id, Input: call{e.Op == history.OpTrigger}, Call: int64(c.invoke), Return: int64(len(h))}
 		switch {
 		case c.answer >= 0 && e.Op == history.OpTrigger && h[c.answer].Kind == history.Refused:
 			continue
 		case c.answer >= 0:
 			o.Return, o.Output = int64(c.answer), h[c.answer].Status != ""
-		case e.Op == history.OpRead:
+		case e.Run == "" || e.Op == history.OpRead:
 			continue
 		}
 		if registers[e.Run] == nil {
