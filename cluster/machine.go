@@ -42,6 +42,7 @@ type machine struct {
 	// onApplied is called after each entry; may be nil.
 	onApplied func(index, term uint64, entry *fsm.Entry, state fsm.View)
 	fatal     func(error)
+	mono      func() time.Time
 
 	mu     sync.Mutex // guards m: raft applies, a new leader clones
 	m      *fsm.Machine
@@ -54,9 +55,10 @@ type machine struct {
 	moved  chan struct{} // closed at the next publication; nil if nobody waits
 }
 
-func newMachine() *machine {
-	f := &machine{m: fsm.NewMachine()}
-	f.now.Store(&applied{view: f.m.View(), at: time.Now()})
+// newMachine makes an empty one; mono is the clock that says when it applied what.
+func newMachine(mono func() time.Time) *machine {
+	f := &machine{m: fsm.NewMachine(), mono: mono}
+	f.now.Store(&applied{view: f.m.View(), at: f.mono()})
 	return f
 }
 
@@ -109,7 +111,7 @@ func lastSeq(results []fsm.Result) fsm.Seq {
 
 // publish makes the state visible. The caller holds mu.
 func (f *machine) publish(index uint64) {
-	f.now.Store(&applied{view: f.m.View(), index: index, stamp: f.m.Stamp(), at: time.Now()})
+	f.now.Store(&applied{view: f.m.View(), index: index, stamp: f.m.Stamp(), at: f.mono()})
 	f.waitMu.Lock()
 	defer f.waitMu.Unlock()
 	if f.moved != nil {

@@ -36,6 +36,7 @@ type Node struct {
 	keys      *keys
 	formation *formation
 	contact   contact
+	awake     awake
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
 
@@ -68,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	id := make([]byte, 4)
 	rand.Read(id)
 	n := &Node{cfg: cfg, log: cfg.Logger, incarnation: hex.EncodeToString(id)}
-	n.contact.opened = time.Now()
+	n.contact.opened = n.awake.now()
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	n.compose()
 	if err := n.open(ctx); err != nil {
@@ -81,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 
 // compose builds the parts that need nothing from outside.
 func (n *Node) compose() {
-	n.machine, n.fanout, n.hints = newMachine(), newFanout(n.cfg.Sink), newHints()
+	n.machine, n.fanout, n.hints = newMachine(n.awake.now), newFanout(n.cfg.Sink), newHints()
 	n.keys = newKeys(n.cfg.ClusterKey, n.cfg.OldKeys)
 	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)
 	n.machine.onResults, n.machine.fatal, n.machine.onApplied = n.forward.answer, n.fatal, n.cfg.OnApplied

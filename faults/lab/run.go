@@ -196,7 +196,7 @@ func (l *Lab) run(ctx context.Context) (*Report, error) {
 	if err := l.start(ctx); err != nil {
 		return nil, err
 	}
-	l.say("%d nodes, %d workers in %d processes, %d clients", len(l.nodes), l.cfg.Workers, len(l.crews), l.cfg.Clients)
+	l.say("%d nodes, %d workers in %d processes", len(l.nodes), l.cfg.Workers, len(l.crews))
 	play, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if !scenario.quiet {
