@@ -103,8 +103,8 @@ func (n *Node) reign(ctx context.Context) error {
 	state := n.machine.state()
 	head := n.machine.clone()
 	r := &reign{
-		proposer: newProposer(n.raft, head, newClusterClock(head.Stamp().Instant, n.contact.since(state.at), n.cfg.Wall), n.cfg.Decide, n.cfg.MaxWaiting),
-		liveness: newLiveness(n.cfg.Lease, time.Now()),
+		proposer: newProposer(n.raft, head, newClusterClock(head.Stamp().Instant, n.contact.since(state.at), n.cfg.Wall, n.awake.now), n.cfg.Decide, n.cfg.MaxWaiting),
+		liveness: newLiveness(n.cfg.Lease, n.awake.now()),
 		probing:  make(chan struct{}, maxProbes), testimonies: make(chan testimony, maxProbes),
 	}
 	r.proposer.ahead = n.machine.speculate

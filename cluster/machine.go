@@ -47,6 +47,7 @@ type machine struct {
 	// onApplied is called after each entry; may be nil.
 	onApplied func(index, term uint64, entry *fsm.Entry, state fsm.View)
 	fatal     func(error)
+	mono      func() time.Time
 
 	// check is Config.CheckSpeculation.
 	check bool
@@ -65,9 +66,10 @@ type machine struct {
 	moved  chan struct{} // closed at the next publication; nil if nobody waits
 }
 
-func newMachine() *machine {
-	f := &machine{m: fsm.NewMachine()}
-	f.now.Store(&applied{view: f.m.View(), at: time.Now()})
+// newMachine makes an empty one; mono is the clock that says when it applied what.
+func newMachine(mono func() time.Time) *machine {
+	f := &machine{m: fsm.NewMachine(), mono: mono}
+	f.now.Store(&applied{view: f.m.View(), at: f.mono()})
 	return f
 }
 
@@ -133,7 +135,7 @@ func lastSeq(results []fsm.Result) fsm.Seq {
 
 // publish makes the state visible. The caller holds mu.
 func (f *machine) publish(index uint64) {
-	f.now.Store(&applied{view: f.view(), index: index, stamp: f.stamp(), at: time.Now()})
+	f.now.Store(&applied{view: f.view(), index: index, stamp: f.stamp(), at: f.mono()})
 	f.waitMu.Lock()
 	defer f.waitMu.Unlock()
 	if f.moved != nil {

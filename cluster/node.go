@@ -39,6 +39,7 @@ type Node struct {
 	keys      *keys
 	formation *formation
 	contact   contact
+	awake     awake
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
 	history   *history.Store
@@ -73,7 +74,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	id := make([]byte, 4)
 	rand.Read(id)
 	n := &Node{cfg: cfg, log: cfg.Logger, incarnation: hex.EncodeToString(id)}
-	n.contact.opened = time.Now()
+	n.contact.opened = n.awake.now()
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	n.compose()
 	if err := n.open(ctx); err != nil {
@@ -86,7 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 
 // compose builds the parts that need nothing from outside.
 func (n *Node) compose() {
-	n.machine, n.fanout, n.hints = newMachine(), newFanout(n.cfg.Sink), newHints()
+	n.machine, n.fanout, n.hints = newMachine(n.awake.now), newFanout(n.cfg.Sink), newHints()
 	n.machine.check = n.cfg.CheckSpeculation
 	n.keys = newKeys(n.cfg.ClusterKey, n.cfg.OldKeys)
 	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)
@@ -111,6 +112,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.openHistory()
+	if err := n.storage.watch(n.cfg.DataDir, n.cfg.Disk, n.fatal); err != nil {
+		return err
+	}
 	ln, err := n.cfg.Network.Listen(n.cfg.PeerListen)
 	if err != nil {
 		return err
@@ -198,14 +202,37 @@ func (n *Node) shutdown() error {
 	n.forward.close()
 	n.stop()
 	err := n.release()
+	select {
+	case <-n.storage.abandoned(): // what hangs in the disk cannot be waited for
+		return err
+	default:
+	}
 	n.wg.Wait()
 	return errors.Join(err, n.history.Close(), n.storage.close())
+}
+
+// stopRaft ends Raft and waits for it, unless its disk is given up: then it may
+// hang in a write for ever.
+func (n *Node) stopRaft() error {
+	ended := make(chan error, 1)
+	go func() { ended <- n.raft.Shutdown().Error() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-n.storage.abandoned():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(n.cfg.Disk.WriteDeadline):
+		return nil // the reason was given to Fatal
+	}
 }
 
 // release gives back what open took, but the storage, which goes last.
 func (n *Node) release() (err error) {
 	if n.raft != nil {
-		err = n.raft.Shutdown().Error() // fails the futures that goroutines wait for
+		err = n.stopRaft() // fails the futures that goroutines wait for
 	}
 	if n.transport != nil {
 		err = errors.Join(err, n.transport.Close())
