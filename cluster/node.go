@@ -204,6 +204,7 @@ func (n *Node) shutdown() error {
 	err := n.release()
 	select {
 	case <-n.storage.abandoned(): // what hangs in the disk cannot be waited for
+		go func() { _ = n.history.Close() }() // it may lie on the same disk
 		return err
 	default:
 	}
