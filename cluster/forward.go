@@ -101,8 +101,8 @@ func (f *forwarder) register(cmd fsm.Command) (*waiter, error) {
 	if f.closed {
 		return nil, ErrClosed
 	}
-	if len(f.table.byID) >= f.maxWaiting {
-		return nil, fmt.Errorf("%w: %d at this node", ErrOverloaded, f.maxWaiting)
+	if err := f.full(cmd, len(data)); err != nil {
+		return nil, err
 	}
 	return f.table.add(string(cmd.GetRequestId()), cmd, data), nil
 }

@@ -47,7 +47,7 @@ func (q *commandQueue) put(cmds []fsm.Command) (refused []string) {
 		if _, ok := q.known[id]; ok {
 			continue
 		}
-		if len(q.items) >= q.maxCommands || q.bytes >= maxQueueBytes {
+		if len(q.items) >= roomFor(cmd, q.maxCommands) || q.bytes >= roomFor(cmd, maxQueueBytes) {
 			refused = append(refused, id)
 			continue
 		}

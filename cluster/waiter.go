@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"time"
 
 	"github.com/limpet-dev/limpet/fsm"
@@ -29,6 +30,8 @@ type waiters struct {
 	byID  map[string]*waiter
 	fresh []*waiter // to be sent, in order
 	sent  []*waiter // oldest first; those that are over are dropped at the head
+	bytes int       // of all in byID
+	left  int       // in fresh and given up
 }
 
 func newWaiters() waiters { return waiters{byID: map[string]*waiter{}} }
@@ -42,6 +45,7 @@ func (t *waiters) add(id string, cmd fsm.Command, data []byte) *waiter {
 	w := &waiter{id: id, cmd: cmd, data: data, done: make(chan struct{}), callers: 1, fresh: true}
 	t.byID[id] = w
 	t.fresh = append(t.fresh, w)
+	t.bytes += len(data)
 	return w
 }
 
@@ -50,7 +54,22 @@ func (t *waiters) leave(w *waiter) {
 	if w.callers--; w.callers == 0 && !w.over {
 		w.over = true
 		delete(t.byID, w.id)
+		t.bytes -= len(w.data)
+		if w.fresh {
+			t.left++
+			t.prune()
+		}
 	}
+}
+
+// prune drops what was given up before it was sent once that is most of what is
+// to be sent: while there is no leader nothing else does.
+func (t *waiters) prune() {
+	const few = 64
+	if t.left < few || t.left*2 < len(t.fresh) {
+		return
+	}
+	t.fresh, t.left = slices.DeleteFunc(t.fresh, func(w *waiter) bool { return w.over }), 0
 }
 
 // answer ends the wait for those of the results that are this node's.
@@ -77,6 +96,7 @@ func (t *waiters) fail(id string, err error) {
 func (t *waiters) end(w *waiter) {
 	w.over = true
 	delete(t.byID, w.id)
+	t.bytes -= len(w.data)
 	close(w.done)
 }
 
@@ -97,7 +117,7 @@ func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
 		n++
 	}
 	if t.fresh = t.fresh[n:]; len(t.fresh) == 0 {
-		t.fresh = nil
+		t.fresh, t.left = nil, 0
 	}
 	t.sent = append(t.sent, batch...)
 	return batch

@@ -260,3 +260,27 @@ func TestADamagedRecordIsAnError(t *testing.T) {
 		t.Fatalf("%d of %d cuts are errors", cuts, whole)
 	}
 }
+
+func TestPayloadsHaveALimit(t *testing.T) {
+	b := newBed(t)
+	b.oneWorker(1)
+	b.do(settings(&limpetv1.Settings{MaxLiveBytes: 1000, RetentionAge: 1}))
+	spec := func(run string, size int) *limpetv1.RunSpec {
+		return &limpetv1.RunSpec{RunId: b.id(run), Workflow: "w", Input: bytes.Repeat([]byte("1"), size)}
+	}
+	if res := b.trigger(spec("r0", 900)); res.Refusal != nil {
+		t.Fatal(res.Refusal)
+	}
+	if res := b.trigger(spec("r1", 101)); res.Refusal == nil || res.Refusal.Code != fsm.CodeExhausted {
+		t.Fatalf("a payload beyond the limit: %+v", res)
+	}
+	if res := b.trigger(spec("r1", 100)); res.Refusal != nil {
+		t.Fatal(res.Refusal)
+	}
+	b.report("completed", "r0", 0, `{}`)
+	b.now = b.now.Add(2 * time.Minute)
+	b.forget()
+	if res := b.trigger(spec("r2", 800)); res.Refusal != nil {
+		t.Fatalf("after a run with its payload was forgotten: %v", res.Refusal)
+	}
+}

@@ -9,6 +9,7 @@ func (v View) Check() []string {
 	c.tasks()
 	c.workers()
 	c.runs()
+	c.sizes()
 	return c.bad
 }
 
@@ -125,6 +126,27 @@ func (c *checker) workers() {
 	}
 	if free != s.free.Len() {
 		c.fail("indexes: free workers %d/%d (true/indexed)", free, s.free.Len())
+	}
+}
+
+// sizes checks the sums that limits are held against.
+func (c *checker) sizes() {
+	s := c.v.st
+	payload, lines := 0, 0
+	s.runs.Scan(func(_ RunID, r *Run) bool {
+		payload += len(r.Input) + len(r.Metadata)
+		return true
+	})
+	s.tasks.Scan(func(_ TaskRunID, t *TaskRun) bool {
+		payload += len(t.Output)
+		return true
+	})
+	s.lines.Scan(func(_ RunID, n int) bool {
+		lines += n
+		return true
+	})
+	if payload != s.payload || lines != s.lineBytes {
+		c.fail("sizes: payloads %d/%d, lines %d/%d (true/counted)", payload, s.payload, lines, s.lineBytes)
 	}
 }
 

@@ -9,11 +9,12 @@ import (
 )
 
 // MaxLineBytes is how much is kept of the log lines and chunks of a run, in
-// bytes, with lineCost for each. Further lines are dropped, further chunks
-// refused.
+// bytes, with lineCost for each, and maxAllLineBytes of all runs in the state.
+// Further lines are dropped, further chunks refused.
 const (
-	MaxLineBytes = 8 << 20
-	lineCost     = 128
+	MaxLineBytes    = 8 << 20
+	maxAllLineBytes = 1 << 30
+	lineCost        = 128
 )
 
 // LogLine is a line that a task wrote.
@@ -70,10 +71,11 @@ func (x *Chunk) cost() int   { return lineCost + len(x.Message) }
 // keeps counts what a line costs its run, and reports whether there is room.
 func (s *State) keeps(run RunID, cost int) bool {
 	n, _ := s.lines.Get(run)
-	if n+cost > MaxLineBytes {
+	if n+cost > MaxLineBytes || s.lineBytes+cost > maxAllLineBytes {
 		return false
 	}
 	s.lines.Set(run, n+cost)
+	s.lineBytes += cost
 	return true
 }
 
@@ -114,7 +116,8 @@ func (m *Machine) putChunks(c *limpetv1.PutChunks) (Result, *Refusal) {
 			continue
 		}
 		if !s.keeps(t.Run, x.cost()) {
-			return Result{}, refuse(CodeExhausted, "message", string(t.ID), fmt.Sprintf("the run's log lines and chunks come to %d bytes, which is the limit", MaxLineBytes), "stream less, or from several runs")
+			return Result{}, refuse(CodeExhausted, "message", string(t.ID), fmt.Sprintf("the log lines and chunks of the run come to %d bytes, or those of all runs to %d, which is the limit", MaxLineBytes, maxAllLineBytes),
+				"stream less, or keep large data elsewhere; the room of finished runs is free again after some minutes")
 		}
 		s.chunks.Set(x.key(), x)
 		m.taskChanged(t)

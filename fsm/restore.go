@@ -190,6 +190,7 @@ func (s *State) rebuild() {
 	})
 	s.runs.Scan(func(id RunID, r *Run) bool {
 		s.runOrder.Load(r.Seq, id)
+		s.payload += len(r.Input) + len(r.Metadata)
 		if r.Status.Final() {
 			s.finished.Set(ageKey{r.FinishedAt, string(id)})
 		}
@@ -215,6 +216,7 @@ func (s *State) rebuild() {
 		return true
 	})
 	s.tasks.Scan(func(_ TaskRunID, t *TaskRun) bool {
+		s.payload += len(t.Output)
 		s.indexTask(t)
 		return true
 	})

@@ -56,6 +56,12 @@ func (m *Machine) forgetRun(id RunID) *Archived {
 		return nil
 	}
 	a := s.archiveOf(r)
+	lines, _ := s.lines.Get(id)
+	s.lineBytes -= lines
+	s.payload -= len(r.Input) + len(r.Metadata)
+	for _, t := range a.Tasks {
+		s.payload -= len(t.Output)
+	}
 	for _, t := range r.Tasks {
 		s.tasks.Delete(t)
 		s.forgetSpawned(t)

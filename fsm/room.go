@@ -13,20 +13,35 @@ func (s *State) maxLiveRuns() int {
 	return defaultMaxLiveRuns
 }
 
+func (s *State) maxLiveBytes() int {
+	if n := s.settings.MaxLiveBytes; n > 0 {
+		return int(n)
+	}
+	return defaultMaxLiveBytes
+}
+
 // roomFor refuses runs that would take the live ones over the limit: the memory
 // of every node is bounded by them.
 func (m *Machine) roomFor(plans []plan) *Refusal {
 	s := m.st
-	fresh := 0
+	fresh, size := 0, 0
 	for i := range plans {
 		if plans[i].existing == "" {
 			fresh++
+			size += len(plans[i].spec.GetInput()) + len(plans[i].spec.GetMetadata())
 		}
 	}
-	if fresh == 0 || s.liveRuns()+fresh <= s.maxLiveRuns() {
+	switch {
+	case fresh == 0:
 		return nil
+	case s.liveRuns()+fresh > s.maxLiveRuns():
+		return s.full("runs", fresh)
+	case s.payload+size > s.maxLiveBytes():
+		return refuse(CodeExhausted, "input", itoa(size)+" bytes",
+			"there is no room for so much more: the payloads of all runs in memory have "+itoa(s.payload)+" bytes, and "+itoa(s.maxLiveBytes())+" may be",
+			"try again in a minute, when finished runs have left the memory; keep large data elsewhere, or raise the setting max-live-bytes")
 	}
-	return s.full("runs", fresh)
+	return nil
 }
 
 // roomForEvents refuses events that would start runs beyond the limit. Events

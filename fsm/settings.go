@@ -31,11 +31,17 @@ type Settings struct {
 	CancelChildren bool
 	// MaxLiveRuns bounds the runs that have not ended; 0 for defaultMaxLiveRuns.
 	MaxLiveRuns int64
+	// MaxLiveBytes bounds the inputs, outputs and metadata of the runs in the state;
+	// 0 for defaultMaxLiveBytes.
+	MaxLiveBytes int64
 }
 
 // defaultMaxLiveRuns is what a node of 8 GiB or more can hold, with payloads of
 // about 1 KiB. It is not written into the state, which older builds know nothing of.
 const defaultMaxLiveRuns = 2_000_000
+
+// defaultMaxLiveBytes leaves out the same for the same reason.
+const defaultMaxLiveBytes = 4 << 30
 
 // DefaultSettings are the settings of a new cluster.
 func DefaultSettings() Settings {
@@ -60,6 +66,7 @@ func (s *Settings) fields(c *codec) {
 	num(c, 7, &s.RetentionRuns)
 	flag(c, 8, &s.CancelChildren)
 	num(c, 9, &s.MaxLiveRuns)
+	num(c, 10, &s.MaxLiveBytes)
 }
 
 func (m *Machine) putSettings(cmd *limpetv1.PutSettings) (Result, *Refusal) {
@@ -77,6 +84,7 @@ func (m *Machine) putSettings(cmd *limpetv1.PutSettings) (Result, *Refusal) {
 		{"retention_age", p.GetRetentionAge(), func(v int64) { s.RetentionAge = time.Duration(v) }},
 		{"retention_runs", int64(p.GetRetentionRuns()), func(v int64) { s.RetentionRuns = int32(v) }},
 		{"max_live_runs", p.GetMaxLiveRuns(), func(v int64) { s.MaxLiveRuns = v }},
+		{"max_live_bytes", p.GetMaxLiveBytes(), func(v int64) { s.MaxLiveBytes = v }},
 	} {
 		switch {
 		case f.got < 0:

@@ -46,8 +46,9 @@ type State struct {
 	listening index[listenKey]
 	eventAge  table[Seq, string]
 	lines     table[RunID, int] // cost of the log lines and chunks kept of a run
-	// eventBytes is the size of the events that are kept.
-	eventBytes int
+	// Sizes of what is kept: of events, of all runs' payloads, and of all log lines
+	// and chunks.
+	eventBytes, payload, lineBytes int
 }
 
 func newState() *State {
@@ -173,6 +174,7 @@ func (s *State) setRun(r *Run) {
 	s.runs.Set(r.ID, r)
 	if !had {
 		s.runOrder.Set(r.Seq, r.ID)
+		s.payload += len(r.Input) + len(r.Metadata)
 	}
 	if r.Status.Final() && (!had || !old.Status.Final()) {
 		s.finished.Set(ageKey{r.FinishedAt, string(r.ID)})
@@ -191,8 +193,10 @@ func (s *State) setRun(r *Run) {
 func (s *State) setTask(t *TaskRun) {
 	if old, had := s.tasks.Get(t.ID); had {
 		s.unindexTask(old)
+		s.payload -= len(old.Output)
 	}
 	s.tasks.Set(t.ID, t)
+	s.payload += len(t.Output)
 	s.indexTask(t)
 }
 

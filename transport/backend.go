@@ -21,7 +21,8 @@ type Backend interface {
 	// after this node has applied it, so that the caller reads its own write.
 	// It fills in the command's request id. While there is no leader it waits,
 	// until ctx ends. A refusal comes in the Result, not as an error; an error
-	// means that the outcome is unknown or that there was no quorum in time.
+	// means that the outcome is unknown or that there was no quorum in time; but
+	// one that wraps ErrOverloaded that nothing was done.
 	Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error)
 
 	// Vouch notes that a worker was heard of at this node. It never blocks and

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/limpet-dev/limpet/cluster"
+	"github.com/limpet-dev/limpet/fsm"
 	"github.com/limpet-dev/limpet/transport"
 	"github.com/limpet-dev/limpet/transport/rpc"
 )
@@ -22,6 +25,26 @@ func membership(g cluster.GossipInfo) rpc.Membership {
 type backend struct {
 	*cluster.Node
 	sessions func() int
+}
+
+// Propose implements [transport.Backend].
+func (b *backend) Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error) {
+	res, err := b.Node.Propose(ctx, cmd)
+	return res, overloaded(err)
+}
+
+// Past implements [transport.Backend].
+func (b *backend) Past(ctx context.Context, id string) (*fsm.Archived, error) {
+	a, err := b.Node.Past(ctx, id)
+	return a, overloaded(err)
+}
+
+// overloaded says in transport's words that nothing was done.
+func overloaded(err error) error {
+	if errors.Is(err, cluster.ErrOverloaded) {
+		return fmt.Errorf("%w: %w", transport.ErrOverloaded, err)
+	}
+	return err
 }
 
 // ClusterStatus implements [transport.Backend].

@@ -186,7 +186,7 @@ func (p *program) bootstrapCommand() fsm.Command {
 		TenantId: uuid.NewString(), TenantName: "default", ClusterId: uuid.NewString(), KeyId: id, Key: key,
 		Settings: &limpetv1.Settings{
 			SoftPatience: int64(p.s.SoftPatience), DeliveryTimeout: int64(p.s.DeliveryTimeout), CancelChildren: p.s.CancelChildren,
-			RetentionAge: int64(p.s.MemoryAge), RetentionRuns: p.s.MemoryRuns, MaxLiveRuns: p.s.MaxLiveRuns,
+			RetentionAge: int64(p.s.MemoryAge), RetentionRuns: p.s.MemoryRuns, MaxLiveRuns: p.s.MaxLiveRuns, MaxLiveBytes: p.s.MaxLiveBytes,
 		},
 	}}}
 }

@@ -41,6 +41,7 @@ type settings struct {
 	MemoryAge       time.Duration
 	MemoryRuns      int32
 	MaxLiveRuns     int64
+	MaxLiveBytes    int64
 	HistoryAge      time.Duration
 	HistoryBytes    int64
 	RaftTimeout     time.Duration
@@ -59,7 +60,7 @@ func defaultSettings() *settings {
 		GRPC: "0.0.0.0:7077", Peer: "0.0.0.0:7078", Gossip: "0.0.0.0:7946", HTTP: "0.0.0.0:8888",
 		BootstrapExpect: 1, LeaseTTL: 15 * time.Second, LeaseGrace: 5 * time.Second,
 		SoftPatience: 500 * time.Millisecond, DeliveryTimeout: 30 * time.Second, RaftTimeout: 300 * time.Millisecond, MaxMessage: 4 << 20,
-		MemoryAge: 10 * time.Minute, MemoryRuns: 5000, MaxLiveRuns: 2_000_000, HistoryAge: 7 * 24 * time.Hour, HistoryBytes: 2 << 30,
+		MemoryAge: 10 * time.Minute, MemoryRuns: 5000, MaxLiveRuns: 2_000_000, MaxLiveBytes: 4 << 30, HistoryAge: 7 * 24 * time.Hour, HistoryBytes: 2 << 30,
 		LogLevel: "info", LogFormat: "text",
 	}
 }
@@ -91,6 +92,7 @@ func (s *settings) bind(f *pflag.FlagSet) {
 	f.DurationVar(&s.MemoryAge, "memory-age", s.MemoryAge, "a finished run goes from memory to the history on disk when it is older; set when the cluster is formed")
 	f.Int32Var(&s.MemoryRuns, "memory-runs", s.MemoryRuns, "or when there are more finished runs, but never in its first minute; set when the cluster is formed")
 	f.Int64Var(&s.MaxLiveRuns, "max-live-runs", s.MaxLiveRuns, "new runs are refused while so many have not ended; set when the cluster is formed")
+	f.Int64Var(&s.MaxLiveBytes, "max-live-bytes", s.MaxLiveBytes, "or when the payloads of all runs in memory have so many bytes; set when the cluster is formed")
 	f.DurationVar(&s.HistoryAge, "history-age", s.HistoryAge, "how long finished runs are kept on this node's disk")
 	f.Int64Var(&s.HistoryBytes, "history-bytes", s.HistoryBytes, "how much of this node's disk they may take; the oldest go first")
 	f.DurationVar(&s.RaftTimeout, "raft-timeout", s.RaftTimeout, "heartbeat and election timeout; 300ms suits a LAN")
@@ -215,6 +217,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("setting memory-runs is %d: must be 1 or more", s.MemoryRuns)
 	case s.MaxLiveRuns < 1:
 		return fmt.Errorf("setting max-live-runs is %d: must be 1 or more", s.MaxLiveRuns)
+	case s.MaxLiveBytes < 1<<20:
+		return fmt.Errorf("setting max-live-bytes is %d: must be 1048576 or more", s.MaxLiveBytes)
 	case s.HistoryAge < time.Minute:
 		return fmt.Errorf("setting history-age is %v: must be 1m or more", s.HistoryAge)
 	case s.HistoryBytes < 16<<20:

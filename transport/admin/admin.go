@@ -3,6 +3,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -66,6 +67,9 @@ func (s *Service) propose(ctx context.Context, cmd *limpetv1.Command) (fsm.Resul
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	res, err := s.cfg.Backend.Propose(ctx, cmd)
+	if errors.Is(err, transport.ErrOverloaded) {
+		return res, transport.Unconfirmed("the command", err)
+	}
 	if err != nil {
 		return res, transport.Unavailable("%v", err)
 	}

@@ -2,8 +2,10 @@ package rest
 
 import (
 	"context"
+	"errors"
 
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
 )
 
 // propose hands a command to the cluster and waits for what became of it. A
@@ -12,6 +14,9 @@ func (s *server) propose(ctx context.Context, what string, cmd fsm.Command) (fsm
 	ctx, cancel := context.WithTimeout(ctx, hold)
 	defer cancel()
 	res, err := s.Backend.Propose(ctx, cmd)
+	if errors.Is(err, transport.ErrOverloaded) {
+		return res, transport.Unconfirmed(what, err)
+	}
 	if err != nil {
 		return res, unavailable("%s: the cluster did not confirm it in time, it may still happen: %v", what, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/limpet-dev/limpet/api/compat"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
 	"github.com/limpet-dev/limpet/transport/session"
 )
 
@@ -72,7 +73,10 @@ func (d *dispatcher) SubscribeToWorkflowEvents(r *compat.SubscribeToWorkflowEven
 		case <-gate.Done():
 			err = gate.Err()
 		case <-f.watcher.C():
-			err = f.tell(f.watcher.Changed()...)
+			if err = f.tell(f.watcher.Changed()...); err == nil && f.watcher.Behind() {
+				err = transport.Unavailable("the stream was read so slowly that changes of more runs than are kept for it were dropped: " +
+					"subscribe again, read faster, or subscribe to single runs")
+			}
 		case <-ticker.C:
 			err = f.tell(f.gaps()...)
 		}

@@ -112,7 +112,7 @@ func (s *Services) propose(ctx context.Context, what string, cmd fsm.Command) (f
 	}
 	res, err := s.cfg.Backend.Propose(ctx, cmd)
 	if err != nil {
-		return res, transport.Unavailable("%s: the cluster did not confirm it in time, it may still happen: %v", what, err)
+		return res, transport.Unconfirmed(what, err)
 	}
 	if res.Refusal != nil {
 		return res, res.Refusal

@@ -13,10 +13,15 @@ type Watcher struct {
 	// changes: it is woken by every change of a run, not only by its end.
 	changes bool
 
-	mu    sync.Mutex
-	runs  map[fsm.RunID]struct{} // watched
-	dirty map[fsm.RunID]struct{} // watched, and perhaps finished
+	mu     sync.Mutex
+	runs   map[fsm.RunID]struct{} // watched
+	dirty  map[fsm.RunID]struct{} // watched, and perhaps finished
+	behind bool                   // more has changed than dirty holds
 }
+
+// maxBehind is how many changed runs wait for a follower. One that is further
+// behind has lost track.
+const maxBehind = 100_000
 
 // Watch makes a watcher of no runs.
 func (h *Hub) Watch() *Watcher {
@@ -110,10 +115,23 @@ func (w *Watcher) Changed() []fsm.RunID {
 	return out
 }
 
-// mark is called by the hub with its lock held.
+// Behind reports whether a follower was so slow that changes were dropped. What
+// it has told so far is incomplete then.
+func (w *Watcher) Behind() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.behind
+}
+
+// mark is called by the hub with its lock held. A watcher of runs that were
+// added holds no more than those; a follower's memory is bounded here.
 func (w *Watcher) mark(run fsm.RunID) {
 	w.mu.Lock()
-	w.dirty[run] = struct{}{}
+	if len(w.dirty) < maxBehind || len(w.runs) > 0 {
+		w.dirty[run] = struct{}{}
+	} else if _, ok := w.dirty[run]; !ok {
+		w.behind = true
+	}
 	w.mu.Unlock()
 	select {
 	case w.wake <- struct{}{}:

@@ -1100,7 +1100,9 @@ type Settings struct {
 	// Cancelling a task run cancels the runs that it spawned.
 	CancelChildren bool `protobuf:"varint,8,opt,name=cancel_children,json=cancelChildren,proto3" json:"cancel_children,omitempty"`
 	// New runs are refused while so many have not ended.
-	MaxLiveRuns   int64 `protobuf:"varint,9,opt,name=max_live_runs,json=maxLiveRuns,proto3" json:"max_live_runs,omitempty"`
+	MaxLiveRuns int64 `protobuf:"varint,9,opt,name=max_live_runs,json=maxLiveRuns,proto3" json:"max_live_runs,omitempty"`
+	// Or when their payloads would take more bytes together.
+	MaxLiveBytes  int64 `protobuf:"varint,10,opt,name=max_live_bytes,json=maxLiveBytes,proto3" json:"max_live_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1194,6 +1196,13 @@ func (x *Settings) GetCancelChildren() bool {
 func (x *Settings) GetMaxLiveRuns() int64 {
 	if x != nil {
 		return x.MaxLiveRuns
+	}
+	return 0
+}
+
+func (x *Settings) GetMaxLiveBytes() int64 {
+	if x != nil {
+		return x.MaxLiveBytes
 	}
 	return 0
 }
@@ -4562,7 +4571,7 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x03key\x18\x05 \x01(\fR\x03key\x12/\n" +
 	"\bsettings\x18\x06 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\">\n" +
 	"\vPutSettings\x12/\n" +
-	"\bsettings\x18\x01 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\"\xee\x02\n" +
+	"\bsettings\x18\x01 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\"\x94\x03\n" +
 	"\bSettings\x12#\n" +
 	"\rsoft_patience\x18\x01 \x01(\x03R\fsoftPatience\x12)\n" +
 	"\x10schedule_timeout\x18\x02 \x01(\x03R\x0fscheduleTimeout\x12+\n" +
@@ -4572,7 +4581,9 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\rretention_age\x18\x06 \x01(\x03R\fretentionAge\x12%\n" +
 	"\x0eretention_runs\x18\a \x01(\x05R\rretentionRuns\x12'\n" +
 	"\x0fcancel_children\x18\b \x01(\bR\x0ecancelChildren\x12\"\n" +
-	"\rmax_live_runs\x18\t \x01(\x03R\vmaxLiveRuns\"\x8a\x01\n" +
+	"\rmax_live_runs\x18\t \x01(\x03R\vmaxLiveRuns\x12$\n" +
+	"\x0emax_live_bytes\x18\n" +
+	" \x01(\x03R\fmaxLiveBytes\"\x8a\x01\n" +
 	"\vPutWorkflow\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1f\n" +
 	"\vworkflow_id\x18\x02 \x01(\tR\n" +
