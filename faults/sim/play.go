@@ -185,7 +185,11 @@ func (w *world) nodeFault(s Step) (begin, end func()) {
 			d.trouble(delay, fails)
 		}
 	}
-	fine := disk(0, false)
+	mend := disk(0, false)
+	fine := func() {
+		mend()
+		w.revive(s.Who[0]) // it may have given up
+	}
 	switch s.Do {
 	case Freeze:
 		list := both(s.Who, append(w.others(s.Who...), w.outside()...))

@@ -149,10 +149,22 @@ func (w *world) config(p *process) cluster.Config {
 		}
 	}
 	cfg.Decide = scheduler.Decide
+	cfg.CheckSpeculation = w.plan.Seed%2 == 0 // the others take over what was speculated
 	cfg.BootstrapCommand = bootstrap
 	cfg.Wall = func() time.Time { return w.tap.wall(p.name) }
 	cfg.OnApplied = func(index, term uint64, e *fsm.Entry, v fsm.View) { w.tap.applied(p.name, index, term, e, v) }
-	cfg.Fatal = func(err error) { w.fail("node %s: %v", p.name, err) }
+	cfg.Fatal = func(err error) {
+		if !errors.Is(err, cluster.ErrDisk) {
+			w.fail("node %s: %v", p.name, err)
+			return
+		}
+		// The program would end; whoever mends the disk starts it again.
+		w.background.Go(func() {
+			if w.proc(p.name) == p {
+				w.crash(p.name, false)
+			}
+		})
+	}
 	cfg.Lease = cluster.LeaseConfig{TTL: leaseTTL, Grace: leaseGrace}
 	w.plan.tune(&cfg.Raft)
 	cfg.Logger = hclog.NewNullLogger()
