@@ -97,6 +97,9 @@ func (s *hubSink) Reset() {
 
 // start begins a life of a node, on what it had kept.
 func (w *world) start(name string) error {
+	// Two faults of one node may end at once. A mutex would stop virtual time.
+	w.starting <- struct{}{}
+	defer func() { <-w.starting }()
 	w.mu.Lock()
 	if w.procs[name] != nil {
 		w.mu.Unlock()
