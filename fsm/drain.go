@@ -31,6 +31,7 @@ func (m *Machine) setWorkerMode(c *limpetv1.SetWorkerMode) (Result, *Refusal) {
 	}
 	// What an operator asked for stays an operator's, though the worker asks too.
 	n.Mode, n.OwnMode = mode, c.GetByWorker() && (mode != w.Mode || w.OwnMode)
+	n.Paused = n.OwnMode && (w.Paused || w.Mode == ModePaused && !w.OwnMode)
 	if mode != ModeDraining {
 		n.DrainBy, n.Drained = 0, false
 	} else if by := m.st.stamp.Instant.Add(time.Duration(c.GetDeadline())); c.GetDeadline() > 0 && !n.Drained && (n.DrainBy == 0 || by < n.DrainBy) {
@@ -54,7 +55,7 @@ func (m *Machine) departIfDone(id WorkerID) {
 	w, ok := m.st.workers.Get(id)
 	switch {
 	case !ok || w.Mode != ModeDraining || w.Drained || w.Lease.State == LeaseLost:
-	case w.saidGoodbye():
+	case w.SaidGoodbye():
 		if !m.st.holds(id) {
 			m.lose(w, leftReason)
 		}

@@ -57,9 +57,9 @@ func (m *Machine) readmit(w, n *Worker, same bool) {
 	back.ID, back.Lease, back.Mode = w.ID, w.Lease, w.Mode
 	back.RegisteredAt, back.RegisteredWall, back.LastAssigned = w.RegisteredAt, w.RegisteredWall, w.LastAssigned
 	back.Flaps, back.FlapAt, back.QuietUntil = w.Flaps, w.FlapAt, w.QuietUntil
-	back.DrainBy, back.Drained, back.OwnMode = w.DrainBy, w.Drained, w.OwnMode
-	if w.Drained || w.saidGoodbye() || w.OwnMode && !same {
-		back.Mode, back.DrainBy, back.Drained, back.OwnMode = ModeActive, 0, false, false // that was the process before
+	back.DrainBy, back.Drained, back.OwnMode, back.Paused = w.DrainBy, w.Drained, w.OwnMode, w.Paused
+	if w.Drained || w.SaidGoodbye() || w.OwnMode && !same {
+		back.endOwnMode() // that was the process before
 	}
 	for i := range back.Slots {
 		if j := w.slotIndex(back.Slots[i].Type); j >= 0 && same {

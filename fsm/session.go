@@ -60,9 +60,9 @@ func (m *Machine) attachSession(c *limpetv1.AttachSession) (Result, *Refusal) {
 		return Result{}, no
 	}
 	n := *w
-	if n.saidGoodbye() && n.OwnMode {
+	if n.SaidGoodbye() && n.OwnMode {
 		// It had said goodbye, and has come back.
-		n.Mode, n.DrainBy, n.Drained, n.OwnMode = ModeActive, 0, false, false
+		n.endOwnMode()
 	}
 	if n.Lease.State == LeaseLost {
 		n.Lease.Epoch++
@@ -120,7 +120,7 @@ func (m *Machine) loseLease(c *limpetv1.LoseLease) (Result, *Refusal) {
 		return Result{}, refuse(CodeStale, "epoch", itoa(c.GetEpoch()), "the lease has changed since", "")
 	}
 	reason := c.GetReason()
-	if w.saidGoodbye() && !strings.HasPrefix(reason, leftReason) {
+	if w.SaidGoodbye() && !strings.HasPrefix(reason, leftReason) {
 		reason = leftReason + "; " + reason
 	}
 	m.lose(w, reason)
@@ -171,7 +171,7 @@ func (m *Machine) removeWorker(c *limpetv1.RemoveWorker) (Result, *Refusal) {
 	// What it still holds may be finished and reported after the goodbye, as
 	// some SDKs do; the lease ends with the last of it, or by silence.
 	n := *w
-	n.OwnMode = w.OwnMode || w.Mode != ModeDraining
+	n.OwnMode, n.Paused = w.OwnMode || w.Mode != ModeDraining, w.Paused || w.Mode == ModePaused && !w.OwnMode
 	n.Mode = ModeDraining
 	n.Lease.State, n.Lease.Reason = LeaseSuspect, leftReason
 	n.Lease.Since, n.Lease.SinceWall = m.st.stamp.Instant, m.st.stamp.Wall
@@ -183,9 +183,9 @@ func (m *Machine) removeWorker(c *limpetv1.RemoveWorker) (Result, *Refusal) {
 
 const leftReason = "the worker unsubscribed"
 
-// saidGoodbye reports whether the worker unsubscribed and did not come back; its
+// SaidGoodbye reports whether the worker unsubscribed and did not come back; its
 // lease may have ended since by silence.
-func (w *Worker) saidGoodbye() bool { return strings.HasPrefix(w.Lease.Reason, leftReason) }
+func (w *Worker) SaidGoodbye() bool { return strings.HasPrefix(w.Lease.Reason, leftReason) }
 
 func (m *Machine) putWorkerLabels(c *limpetv1.PutWorkerLabels) (Result, *Refusal) {
 	w, no := m.workerOf(c.GetTenantId(), c.GetWorkerId())

@@ -79,6 +79,9 @@ type Worker struct {
 	// OwnMode: the worker's process asked for the mode itself, so that it ends with
 	// the process.
 	OwnMode bool
+	// Paused: an operator had paused the worker before its process asked for
+	// OwnMode; it is paused again when that ends.
+	Paused bool
 	// Flaps counts the leases lost of late, FlapAt is the last of them, and until
 	// QuietUntil the worker is the last choice (0: it is not).
 	Flaps      int32
@@ -115,6 +118,16 @@ func (w *Worker) fields(c *codec) {
 	num(c, 24, &w.FlapAt)
 	num(c, 25, &w.QuietUntil)
 	flag(c, 26, &w.OwnMode)
+	flag(c, 27, &w.Paused)
+}
+
+// endOwnMode gives the worker the mode that it has without what its process asked
+// for.
+func (w *Worker) endOwnMode() {
+	w.Mode, w.DrainBy, w.Drained, w.OwnMode = ModeActive, 0, false, false
+	if w.Paused {
+		w.Mode, w.Paused = ModePaused, false
+	}
 }
 
 // HasAction reports whether the worker registered the action.

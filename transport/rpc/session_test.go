@@ -176,6 +176,35 @@ func TestALossDecidedBeforeTheSessionAttachedAgainChangesNothing(t *testing.T) {
 	}
 }
 
+// A node that was wrongly thought dead keeps the stream of a draining worker, which
+// still has something to finish.
+func TestADrainingWorkerKeepsItsStreamWhenItsNodeWasThoughtDead(t *testing.T) {
+	cluster := transporttest.New(t, transporttest.Config{})
+	node := cluster.Nodes[0]
+	client := node.Client(t)
+	client.Put(t, oneTask("w"))
+	id := client.Register(t, worker("w:w"))
+	stream := client.Listen(t, id)
+	run := client.Trigger(t, trigger("w", "{}"))
+	stream.Started(t, stream.Next(t))
+	client.Trigger(t, trigger("w", "{}")) // the worker still has this one in the end
+	stream.Started(t, stream.Next(t))
+	w, _ := cluster.View().Worker(id)
+	cluster.Propose(t, &limpetv1.Command{Kind: &limpetv1.Command_SetWorkerMode{SetWorkerMode: &limpetv1.SetWorkerMode{
+		TenantId: string(w.Tenant), WorkerId: string(id), Mode: limpetv1.WorkerMode_WORKER_MODE_DRAINING,
+	}}})
+	cluster.Propose(t, &limpetv1.Command{Kind: &limpetv1.Command_SuspectSessions{
+		SuspectSessions: &limpetv1.SuspectSessions{Node: string(node.Name()), Reason: "the node is gone"},
+	}})
+	cluster.Propose(t, &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{CancelTasks: &limpetv1.CancelTasks{
+		TenantId: string(w.Tenant), Ids: []string{string(run)},
+	}}})
+	// What comes down the stream shows that it is served.
+	if a := stream.Next(t); a.GetActionType() != compat.ActionType_CANCEL_STEP_RUN || a.GetWorkflowRunId() != string(run) {
+		t.Errorf("the order is %v", a)
+	}
+}
+
 func TestAStreamEndsWhenItsLeaseIsLost(t *testing.T) {
 	cluster := transporttest.New(t, transporttest.Config{})
 	client := cluster.Nodes[0].Client(t)

@@ -186,7 +186,7 @@ func (s *session) compare(ctx context.Context, gate *Gate) error {
 		return s.goodbye(ctx, gate)
 	case w.Lease.Session != s.id:
 		return supersededErr(w.ID)
-	case w.Mode == fsm.ModeDraining && w.Lease.State != fsm.LeaseLive:
+	case w.Mode == fsm.ModeDraining && (w.Lease.State == fsm.LeaseLost || w.SaidGoodbye()):
 		return s.goodbye(ctx, gate)
 	}
 	switch w.Lease.State {
