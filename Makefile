@@ -73,8 +73,13 @@ liveness: build ## kill, freeze, restart and drain real workers and nodes, with 
 	scripts/sdk-test.sh set-up-only >/dev/null # the SDKs, and the harness
 	$(CACHE)/liveness-harness $(ARGS)
 
+.PHONY: model
+model: ## the formal model of pins and leases, and its broken variants (about 2 min); ARGS="show NAME" for the steps to one, ARGS=deep
+	@$(MAKE) --no-print-directory deps DEBIAN="spin=spin gcc=gcc"
+	scripts/model.sh $(ARGS)
+
 .PHONY: bench
-bench: build ## measure throughput and latency
+bench: build ## measure three nodes and the ceiling of this machine into bench/results (about 10 min; BENCH_FULL=1: large sizes, about 40)
 	./scripts/bench.sh
 
 .PHONY: lint

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 
 	"github.com/limpet-dev/limpet/fsm"
 )
@@ -75,6 +76,7 @@ type Config struct {
 
 	Lease LeaseConfig
 	Raft  RaftConfig
+	Disk  DiskConfig
 	// IsolatedAfter is how long without a leader makes a node isolated.
 	IsolatedAfter time.Duration
 	// VouchInterval is how often a node tells the leader of which workers it
@@ -92,8 +94,24 @@ type Config struct {
 
 	// Network replaces TCP, for simulations. Nil is TCP.
 	Network Network
+	// Stores replaces the data directory, for simulations. The stores outlive
+	// the node. Nil is the directory, or memory.
+	Stores *Stores
+	// Wall replaces the wall clock that entries are stamped with, for
+	// simulations of clocks that are wrong. Nil is the system's.
+	Wall func() time.Time
+	// OnApplied is called after each applied entry, in order, by the goroutine
+	// that applies. For simulations; may be nil.
+	OnApplied func(index, term uint64, entry *fsm.Entry, state fsm.View)
 	// Logger receives the node's log. Nil discards it.
 	Logger hclog.Logger
+}
+
+// Stores are what Raft keeps its state in.
+type Stores struct {
+	Logs      raft.LogStore
+	Stable    raft.StableStore
+	Snapshots raft.SnapshotStore
 }
 
 // LeaseConfig are the leader's figures for judging workers.
@@ -144,6 +162,7 @@ func DefaultConfig() Config {
 			SnapshotInterval: 10 * time.Second, SnapshotThreshold: 8192, SnapshotBytes: 64 << 20, SnapshotRetain: 2,
 			TrailingLogs: 4096,
 		},
+		Disk:          DiskConfig{WriteDeadline: 2 * time.Second, Failures: 5},
 		IsolatedAfter: 2 * time.Second,
 		VouchInterval: 500 * time.Millisecond,
 		ResendAfter:   2 * time.Second,
@@ -238,6 +257,7 @@ func (c *Config) validateTimes() error {
 		{"VouchInterval", c.VouchInterval},
 		{"ResendAfter", c.ResendAfter},
 		{"Raft.SnapshotInterval", c.Raft.SnapshotInterval},
+		{"Disk.WriteDeadline", c.Disk.WriteDeadline},
 	} {
 		if d.got < 10*time.Millisecond {
 			return invalid(d.field, d.got, "must be 10ms or more")
@@ -248,6 +268,8 @@ func (c *Config) validateTimes() error {
 		return invalid("Lease.Grace", c.Lease.Grace, fmt.Sprintf("must not exceed Lease.TTL, %v", c.Lease.TTL))
 	case c.Lease.TTL < 3*c.VouchInterval:
 		return invalid("Lease.TTL", c.Lease.TTL, fmt.Sprintf("must be 3 times VouchInterval, %v, or more", c.VouchInterval))
+	case c.Disk.Failures < 1:
+		return invalid("Disk.Failures", c.Disk.Failures, "must be 1 or more")
 	case c.MaxWaiting < 1:
 		return invalid("MaxWaiting", c.MaxWaiting, "must be 1 or more")
 	case c.History.MaxAge < time.Minute:

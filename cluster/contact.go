@@ -40,8 +40,8 @@ func (n *Node) watchContact(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		now := time.Now()
-		seen := n.raft.LastContact()
+		now := n.awake.now()
+		seen := n.awake.at(n.raft.LastContact())
 		if n.raft.State() == raft.Leader { // it keeps the lease only with a quorum
 			seen = now
 		}

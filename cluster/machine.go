@@ -44,7 +44,10 @@ type machine struct {
 	// snapshot is written. Either may be nil.
 	onForgotten func([]*fsm.Archived)
 	onSnapshot  func()
-	fatal       func(error)
+	// onApplied is called after each entry; may be nil.
+	onApplied func(index, term uint64, entry *fsm.Entry, state fsm.View)
+	fatal     func(error)
+	mono      func() time.Time
 
 	// check is Config.CheckSpeculation.
 	check bool
@@ -63,9 +66,10 @@ type machine struct {
 	moved  chan struct{} // closed at the next publication; nil if nobody waits
 }
 
-func newMachine() *machine {
-	f := &machine{m: fsm.NewMachine()}
-	f.now.Store(&applied{view: f.m.View(), at: time.Now()})
+// newMachine makes an empty one; mono is the clock that says when it applied what.
+func newMachine(mono func() time.Time) *machine {
+	f := &machine{m: fsm.NewMachine(), mono: mono}
+	f.now.Store(&applied{view: f.m.View(), at: f.mono()})
 	return f
 }
 
@@ -101,6 +105,9 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 		}
 		last, answers[i] = l.Index, lastSeq(out.Results)
 		f.bytes.Add(uint64(len(l.Data)))
+		if f.onApplied != nil {
+			f.tellApplied(l)
+		}
 	}
 	if last == 0 {
 		return answers
@@ -109,6 +116,13 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 	f.onResults(results)
 	f.onEffects(effects)
 	return answers
+}
+
+// tellApplied passes an entry on to who watches the log.
+func (f *machine) tellApplied(l *raft.Log) {
+	if e, err := fsm.DecodeEntry(l.Data); err == nil { // it was applied, so it can be read
+		f.onApplied(l.Index, l.Term, e, f.view())
+	}
 }
 
 // lastSeq is the Seq of the last result; 0 if there is none.
@@ -121,7 +135,7 @@ func lastSeq(results []fsm.Result) fsm.Seq {
 
 // publish makes the state visible. The caller holds mu.
 func (f *machine) publish(index uint64) {
-	f.now.Store(&applied{view: f.view(), index: index, stamp: f.stamp(), at: time.Now()})
+	f.now.Store(&applied{view: f.view(), index: index, stamp: f.stamp(), at: f.mono()})
 	f.waitMu.Lock()
 	defer f.waitMu.Unlock()
 	if f.moved != nil {

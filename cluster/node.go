@@ -18,6 +18,8 @@ import (
 	"github.com/limpet-dev/limpet/fsm"
 )
 
+const abdicateTick = 5 * time.Millisecond
+
 // Node is one coordinator node. All its methods may be called by any goroutine.
 type Node struct {
 	cfg         Config
@@ -37,6 +39,7 @@ type Node struct {
 	keys      *keys
 	formation *formation
 	contact   contact
+	awake     awake
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
 	history   *history.Store
@@ -62,13 +65,16 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.Network == nil {
 		cfg.Network = tcp{}
 	}
+	if cfg.Wall == nil {
+		cfg.Wall = time.Now
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
 	id := make([]byte, 4)
 	rand.Read(id)
 	n := &Node{cfg: cfg, log: cfg.Logger, incarnation: hex.EncodeToString(id)}
-	n.contact.opened = time.Now()
+	n.contact.opened = n.awake.now()
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	n.compose()
 	if err := n.open(ctx); err != nil {
@@ -81,11 +87,11 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 
 // compose builds the parts that need nothing from outside.
 func (n *Node) compose() {
-	n.machine, n.fanout, n.hints = newMachine(), newFanout(n.cfg.Sink), newHints()
+	n.machine, n.fanout, n.hints = newMachine(n.awake.now), newFanout(n.cfg.Sink), newHints()
 	n.machine.check = n.cfg.CheckSpeculation
 	n.keys = newKeys(n.cfg.ClusterKey, n.cfg.OldKeys)
 	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)
-	n.machine.onResults, n.machine.fatal = n.forward.answer, n.fatal
+	n.machine.onResults, n.machine.fatal, n.machine.onApplied = n.forward.answer, n.fatal, n.cfg.OnApplied
 	n.machine.onEffects = func(effects []fsm.Effect) {
 		n.fanout.push(effects)
 		if n.current.Load() != nil {
@@ -102,10 +108,13 @@ func (n *Node) compose() {
 
 // open takes the directory, the ports and Raft, in that order.
 func (n *Node) open(ctx context.Context) (err error) {
-	if n.storage, err = openStorage(n.cfg.DataDir, n.cfg.Name, n.cfg.Raft.SnapshotRetain, n.log.Named("raft")); err != nil {
+	if n.storage, err = openStorage(&n.cfg, n.log.Named("raft")); err != nil {
 		return err
 	}
 	n.openHistory()
+	if err := n.storage.watch(n.cfg.DataDir, n.cfg.Disk, n.fatal); err != nil {
+		return err
+	}
 	ln, err := n.cfg.Network.Listen(n.cfg.PeerListen)
 	if err != nil {
 		return err
@@ -116,7 +125,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.port, MaxPool: 3, Timeout: 10 * time.Second, Logger: n.log.Named("raft"), MsgpackUseNewTimeFormat: true,
 	})
-	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, n.transport, n.log.Named("raft")); err != nil {
+	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, raftTransport{n.transport}, n.log.Named("raft")); err != nil {
 		return err
 	}
 	meta := &limpetv1.GossipMeta{
@@ -155,15 +164,37 @@ func (n *Node) Close(ctx context.Context) error {
 }
 
 func (n *Node) handOver(ctx context.Context) {
-	done := make(chan error, 1)
-	go func() { done <- n.raft.LeadershipTransfer().Error() }() // ends with Raft at the latest
-	select {
-	case err := <-done:
-		if err != nil {
-			n.log.Warn("hand over leadership; the others will elect", "error", err)
-		}
-	case <-ctx.Done():
+	if err := n.abdicate(ctx); err != nil && ctx.Err() == nil {
+		n.log.Warn("hand over leadership; the others will elect", "error", err)
 	}
+}
+
+// abdicate asks Raft to hand leadership over and waits until this node does not
+// lead. Raft's own future is not waited for: it is never answered if Raft is
+// shut down before it has looked at it.
+func (n *Node) abdicate(ctx context.Context) error {
+	n.raft.LeadershipTransfer()
+	tick := time.NewTicker(abdicateTick)
+	defer tick.Stop()
+	limit := time.NewTimer(2 * n.cfg.Raft.Election) // a transfer gives up after one
+	defer limit.Stop()
+	for n.raft.State() == raft.Leader {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return errors.New("no other node took over in time")
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// Kill stops the node as a crash would: it hands nothing over and says nothing.
+// For simulations.
+func (n *Node) Kill() error {
+	n.closeOnce.Do(func() { n.closeErr = n.shutdown() })
+	return n.closeErr
 }
 
 // shutdown stops everything at once and waits.
@@ -171,14 +202,38 @@ func (n *Node) shutdown() error {
 	n.forward.close()
 	n.stop()
 	err := n.release()
+	select {
+	case <-n.storage.abandoned(): // what hangs in the disk cannot be waited for
+		go func() { _ = n.history.Close() }() // it may lie on the same disk
+		return err
+	default:
+	}
 	n.wg.Wait()
 	return errors.Join(err, n.history.Close(), n.storage.close())
+}
+
+// stopRaft ends Raft and waits for it, unless its disk is given up: then it may
+// hang in a write for ever.
+func (n *Node) stopRaft() error {
+	ended := make(chan error, 1)
+	go func() { ended <- n.raft.Shutdown().Error() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-n.storage.abandoned():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(n.cfg.Disk.WriteDeadline):
+		return nil // the reason was given to Fatal
+	}
 }
 
 // release gives back what open took, but the storage, which goes last.
 func (n *Node) release() (err error) {
 	if n.raft != nil {
-		err = n.raft.Shutdown().Error() // fails the futures that goroutines wait for
+		err = n.stopRaft() // fails the futures that goroutines wait for
 	}
 	if n.transport != nil {
 		err = errors.Join(err, n.transport.Close())
@@ -251,3 +306,6 @@ func (n *Node) fatal(err error) {
 		n.cfg.Fatal(err)
 	})
 }
+
+// Leading reports whether this node does the leader's duties now.
+func (n *Node) Leading() bool { return n.current.Load() != nil }

@@ -52,7 +52,7 @@ func TestRemovalNeedsALiveQuorum(t *testing.T) {
 
 func TestClusterTimeNeverStandsStillNorRunsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newClusterClock(1000, 5*time.Second)
+		c := newClusterClock(1000, 5*time.Second, time.Now, time.Now)
 		first := c.stamp().Instant
 		if want := fsm.Instant(1000).Add(5 * time.Second); first != want {
 			t.Errorf("begins at %d, want %d", first, want)
@@ -65,7 +65,7 @@ func TestClusterTimeNeverStandsStillNorRunsBack(t *testing.T) {
 		if got := c.stamp().Instant; got != first.Add(time.Second) {
 			t.Errorf("a second later it is %d after %d", got, first)
 		}
-		if got := newClusterClock(1000, -time.Hour).stamp().Instant; got != 1001 {
+		if got := newClusterClock(1000, -time.Hour, time.Now, time.Now).stamp().Instant; got != 1001 {
 			t.Errorf("with time lost it begins at %d", got)
 		}
 	})

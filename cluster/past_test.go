@@ -119,7 +119,7 @@ func TestNoRunIsNeitherInTheStateNorInTheHistory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := newMachine()
+			f := newMachine(time.Now)
 			f.onResults, f.onEffects, f.onRestore = func([]fsm.Result) {}, func([]fsm.Effect) {}, func() {}
 			f.fatal = func(err error) { t.Error(err) }
 			f.onForgotten, f.onSnapshot = h.Add, func() {

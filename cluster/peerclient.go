@@ -38,7 +38,7 @@ func newPeers(port *peerPort, hello *limpetv1.PeerHello, onRefused func(*limpetv
 
 // peerSlot makes sure that only one caller dials an address.
 type peerSlot struct {
-	mu   sync.Mutex
+	busy chan struct{} // capacity 1; held while dialing, so a caller can give up
 	conn *peerConn
 }
 
@@ -47,12 +47,16 @@ func (p *peers) conn(ctx context.Context, addr string) (*peerConn, error) {
 	p.mu.Lock()
 	slot := p.byAddr[addr]
 	if slot == nil {
-		slot = &peerSlot{}
+		slot = &peerSlot{busy: make(chan struct{}, 1)}
 		p.byAddr[addr] = slot
 	}
 	p.mu.Unlock()
-	slot.mu.Lock()
-	defer slot.mu.Unlock()
+	select {
+	case slot.busy <- struct{}{}:
+		defer func() { <-slot.busy }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connect to node at %q: %w", addr, context.Cause(ctx))
+	}
 	if slot.conn != nil && !slot.conn.broken() {
 		return slot.conn, nil
 	}
@@ -107,11 +111,11 @@ func (p *peers) close() {
 	p.byAddr = map[string]*peerSlot{}
 	p.mu.Unlock()
 	for _, s := range slots {
-		s.mu.Lock()
+		s.busy <- struct{}{}
 		if s.conn != nil {
 			_ = s.conn.conn.Close()
 		}
-		s.mu.Unlock()
+		<-s.busy
 	}
 	p.wg.Wait()
 }

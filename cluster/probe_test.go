@@ -206,7 +206,7 @@ func TestNoVerdictWithoutAMajority(t *testing.T) {
 			b.kill(name)
 		}
 	}
-	l := newLiveness(leader.cfg.Lease, time.Now())
+	l := newLiveness(leader.cfg.Lease, leader.awake.now())
 	if v, words := leader.inquire(t.Context(), l, "worker-one"); v != verdictNone {
 		t.Errorf("a node alone judges %d: %s", v, words)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/bugs"
 )
 
 // entryLog is what the proposer needs of Raft.
@@ -40,6 +41,8 @@ type proposer struct {
 	slots    chan struct{} // one per entry in flight
 	freed    chan struct{} // capacity 1: an entry is no longer in flight
 	inFlight chan proposal // in order
+	// early is told what was proposed before it is committed, by a deliberate bug.
+	early func(head *fsm.Machine, out fsm.Outcome)
 	// proposed is the instant of the newest entry given to Raft: what a
 	// linearizable read has to wait for.
 	proposed atomic.Int64
@@ -152,6 +155,9 @@ func (p *proposer) step(look bool) (more bool, err error) {
 	}
 	p.proposed.Store(int64(stamp.Instant))
 	p.inFlight <- proposal{future: p.log.Apply(data, 0), cmds: cmds, seq: lastSeq(out.Results)}
+	if bugs.On(bugs.AckEarly) || bugs.On(bugs.AssignEarly) {
+		p.early(p.head, out)
+	}
 	return draft.Len()-len(cmds) >= FullPass, nil
 }
 

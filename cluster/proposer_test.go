@@ -33,7 +33,7 @@ type fakeLog struct {
 }
 
 func newFakeLog(delay time.Duration) *fakeLog {
-	l := &fakeLog{delay: delay, machine: newMachine()}
+	l := &fakeLog{delay: delay, machine: newMachine(time.Now)}
 	l.machine.onResults, l.machine.onEffects = func([]fsm.Result) {}, func([]fsm.Effect) {}
 	first, err := (&fsm.Entry{Stamp: fsm.Stamp{Instant: 1}, Commands: []fsm.Command{bootstrap()}}).Encode()
 	if err != nil {
@@ -114,7 +114,7 @@ func (f *fakeFuture) Response() any { return f.response }
 func (l *fakeLog) propose(t *testing.T, decide func(*fsm.Draft)) (p *proposer, ended <-chan error, end func()) {
 	t.Helper()
 	head := l.machine.clone()
-	p = newProposer(l, head, newClusterClock(head.Stamp().Instant, 0), decide, 100000)
+	p = newProposer(l, head, newClusterClock(head.Stamp().Instant, 0, time.Now, time.Now), decide, 100000)
 	p.ahead = l.machine.speculate
 	ctx, cancel := context.WithCancelCause(t.Context())
 	errs := make(chan error, 2)
@@ -388,7 +388,7 @@ func TestAnyErrorEndsTheProposerAndItsHead(t *testing.T) {
 }
 
 func TestAnEntryOfANewerBuildStopsTheNode(t *testing.T) {
-	f := newMachine()
+	f := newMachine(time.Now)
 	var told error
 	f.onResults, f.onEffects = func([]fsm.Result) {}, func([]fsm.Effect) {}
 	f.fatal = func(err error) { told = err }

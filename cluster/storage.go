@@ -30,12 +30,32 @@ type storage struct {
 	logs   raft.LogStore
 	stable raft.StableStore
 	snaps  raft.SnapshotStore
+	guard  *diskGuard
 	close  func() error
 }
 
-// openStorage opens the data directory, or memory if dir is empty. It refuses a
+// watch puts a guard before the stores, and a cache before that.
+func (s *storage) watch(dir string, cfg DiskConfig, fatal func(error)) error {
+	s.guard = newDiskGuard(s.logs, s.stable, dir, cfg, fatal)
+	s.stable = s.guard
+	cache, err := raft.NewLogCache(logCacheSize, s.guard)
+	if err != nil {
+		return fmt.Errorf("open log cache: %w", err)
+	}
+	s.logs = cache
+	return nil
+}
+
+// abandoned is closed when writes hang or fail for good.
+func (s *storage) abandoned() <-chan struct{} { return s.guard.dead }
+
+// openStorage opens the data directory, or memory if none is set. It refuses a
 // directory that another process has open or that belongs to another node.
-func openStorage(dir, name string, retain int, log hclog.Logger) (*storage, error) {
+func openStorage(cfg *Config, log hclog.Logger) (*storage, error) {
+	dir, name, retain := cfg.DataDir, cfg.Name, cfg.Raft.SnapshotRetain
+	if given := cfg.Stores; given != nil {
+		return &storage{logs: given.Logs, stable: given.Stable, snaps: given.Snapshots, close: func() error { return nil }}, nil
+	}
 	if dir == "" {
 		mem := raft.NewInmemStore()
 		return &storage{logs: mem, stable: mem, snaps: raft.NewInmemSnapshotStore(), close: func() error { return nil }}, nil
@@ -82,11 +102,7 @@ func openLog(path string) (*storage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log %q: %w", path, err)
 	}
-	cache, err := raft.NewLogCache(logCacheSize, bolt)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open log cache: %w", err), bolt.Close())
-	}
-	return &storage{logs: cache, stable: bolt, close: bolt.Close}, nil
+	return &storage{logs: bolt, stable: bolt, close: bolt.Close}, nil
 }
 
 // claimName writes the node's name into a new data directory and refuses one

@@ -1,6 +1,9 @@
 package fsm
 
-import limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+import (
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/internal/bugs"
+)
 
 // NewAssign makes the command that gives a task run, at its present attempt, to
 // a worker, at its present epoch. Reason is the scheduler's code; move asks for
@@ -60,6 +63,11 @@ func (m *Machine) assign(c *limpetv1.Assign) (Result, *Refusal) {
 	s.setTask(&n)
 	used := room.take(def.Slots, 1)
 	used.LastAssigned = s.seq
+	if bugs.On(bugs.MapOrder) {
+		for at := range map[Seq]bool{s.seq: true, s.seq - 1: true} { //det:ok a deliberate bug
+			used.LastAssigned = at
+		}
+	}
 	s.setWorker(used)
 	m.effect(WorkerChanged, string(w.ID))
 	m.taskChanged(&n)
@@ -115,17 +123,23 @@ func (m *Machine) pinAt(w *Worker, t *TaskRun, move bool) *Refusal {
 			n.Cause, n.From, n.Moves = PinAgain, r.UnpinnedFrom, r.Unpinned
 		}
 		s.setPin(t.Run, n)
-		m.calm(t)
+		m.calm(t.Run, t.ID)
 		return nil
 	}
 	if p.Worker == w.ID {
 		return nil
 	}
 	if p.Strategy == StrategyHard {
+		if bugs.On(bugs.HardMoves) {
+			return nil
+		}
 		return refuse(CodeStale, "worker_id", string(w.ID), "the run is pinned HARD to worker "+string(p.Worker), "")
 	}
 	holder, known := s.workers.Get(p.Worker)
 	gone := !known || holder.Lease.State == LeaseLost || holder.Mode == ModeDraining
+	if bugs.On(bugs.SuspectMoves) {
+		gone = gone || holder.Lease.State == LeaseSuspect
+	}
 	n := *p
 	switch {
 	case gone:
@@ -140,22 +154,22 @@ func (m *Machine) pinAt(w *Worker, t *TaskRun, move bool) *Refusal {
 	}
 	s.setPin(t.Run, &n)
 	if gone {
-		m.calm(t)
+		m.calm(t.Run, t.ID)
 	}
 	return nil
 }
 
-// calm gives the other waiting task runs of the run a fresh patience, now that
-// the run belongs to another worker than before.
-func (m *Machine) calm(t *TaskRun) {
+// calm gives the waiting task runs of the run, but the one that is being assigned,
+// a fresh patience, now that the run belongs to another worker than before.
+func (m *Machine) calm(run RunID, but TaskRunID) {
 	s := m.st
-	r, _ := s.runs.Get(t.Run)
-	v, _ := s.versions.Get(t.Version)
+	r, _ := s.runs.Get(run)
+	v, _ := s.versions.Get(r.Version)
 	if v.Sticky != StrategySoft {
 		return
 	}
 	for _, id := range r.Tasks {
-		if o, ok := s.tasks.Get(id); ok && id != t.ID && o.Status == Queued {
+		if o, ok := s.tasks.Get(id); ok && id != but && o.Status == Queued {
 			n := *o
 			n.Overflow, n.Deadline = false, min(o.ScheduleBy, s.stamp.Instant.Add(s.settings.SoftPatience))
 			s.setTask(&n)

@@ -309,6 +309,10 @@ func reportCommand(verb, task string, attempt int32, text string) fsm.Command {
 		return &limpetv1.Command{Kind: &limpetv1.Command_ReportStarted{ReportStarted: &limpetv1.ReportStarted{
 			TenantId: testTenant, TaskRunId: task, Attempt: attempt,
 		}}}
+	case "cancelled":
+		return &limpetv1.Command{Kind: &limpetv1.Command_ReportCancelled{ReportCancelled: &limpetv1.ReportCancelled{
+			TenantId: testTenant, TaskRunId: task, Attempt: attempt,
+		}}}
 	case "failed":
 		return &limpetv1.Command{Kind: &limpetv1.Command_ReportFailed{ReportFailed: &limpetv1.ReportFailed{
 			TenantId: testTenant, TaskRunId: task, Attempt: attempt, Error: text,

@@ -8,18 +8,16 @@ import "slices"
 // what follows from them. Applying [Draft.Entry] elsewhere gives what the draft
 // gave.
 type Draft struct {
-	m        *Machine
-	entry    Entry
-	results  []Result
-	deadline int
-	gone     []*Archived
+	m       *Machine
+	entry   Entry
+	begun   Outcome // of the stamp alone
+	results []Result
 }
 
 // Draft begins an entry. Until it is done with, the machine is only changed
 // through it.
 func (m *Machine) Draft(stamp Stamp) *Draft {
-	out := m.Begin(stamp)
-	return &Draft{m: m, entry: Entry{Stamp: stamp}, deadline: out.Deadlines, gone: out.Forgotten}
+	return &Draft{m: m, entry: Entry{Stamp: stamp}, begun: m.Begin(stamp)}
 }
 
 // Add applies commands and makes them part of the entry, also if they are
@@ -58,5 +56,7 @@ func (d *Draft) Entry() *Entry { return &d.entry }
 
 // Outcome is what applying the entry gives.
 func (d *Draft) Outcome() Outcome {
-	return Outcome{Results: d.results, Effects: d.m.effects, Deadlines: d.deadline, Fenced: d.m.fenced, Forgotten: d.gone}
+	out := d.begun
+	out.Results, out.Effects, out.Fenced = d.results, d.m.effects, d.m.fenced
+	return out
 }

@@ -54,7 +54,7 @@ func (m *Machine) departIfDone(id WorkerID) {
 	w, ok := m.st.workers.Get(id)
 	switch {
 	case !ok || w.Mode != ModeDraining || w.Drained || w.Lease.State == LeaseLost:
-	case w.Lease.Reason == leftReason:
+	case w.saidGoodbye():
 		if !m.st.holds(id) {
 			m.lose(w, leftReason)
 		}

@@ -58,7 +58,7 @@ func (m *Machine) readmit(w, n *Worker, same bool) {
 	back.RegisteredAt, back.RegisteredWall, back.LastAssigned = w.RegisteredAt, w.RegisteredWall, w.LastAssigned
 	back.Flaps, back.FlapAt, back.QuietUntil = w.Flaps, w.FlapAt, w.QuietUntil
 	back.DrainBy, back.Drained, back.OwnMode = w.DrainBy, w.Drained, w.OwnMode
-	if w.Drained || w.Lease.Reason == leftReason || w.OwnMode && !same {
+	if w.Drained || w.saidGoodbye() || w.OwnMode && !same {
 		back.Mode, back.DrainBy, back.Drained, back.OwnMode = ModeActive, 0, false, false // that was the process before
 	}
 	for i := range back.Slots {

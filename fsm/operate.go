@@ -47,6 +47,7 @@ func (m *Machine) movePin(c *limpetv1.MovePin) (Result, *Refusal) {
 	n.From, n.Worker, n.Cause, n.Moves = p.Worker, w.ID, PinOperator, p.Moves+1
 	n.Seq, n.Since, n.Wall = s.seq, s.stamp.Instant, s.stamp.Wall
 	s.setPin(r.ID, &n)
+	m.calm(r.ID, "")
 	m.audit(&Audit{
 		Tenant: r.Tenant, Actor: c.GetActor(), Action: "pin move", Target: string(r.ID),
 		From: string(p.Worker), To: string(w.ID), Reason: c.GetReason(),

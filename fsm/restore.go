@@ -10,6 +10,8 @@ import (
 	"hash/fnv"
 	"io"
 	"slices"
+
+	"github.com/limpet-dev/limpet/internal/bugs"
 )
 
 // ReadSnapshot builds a machine from a snapshot. A snapshot that is damaged, cut
@@ -58,6 +60,15 @@ func (in *loader) finish(count int64) (*Machine, error) {
 	// to be known.
 	if in.codec.skipped > 0 {
 		return nil, fmt.Errorf("read snapshot: it has %d fields that this build does not know: upgrade this node", in.codec.skipped)
+	}
+	if bugs.On(bugs.RestoreNoPins) {
+		in.s.pins = newTable[RunID, *Pin]()
+	}
+	if bugs.On(bugs.RestoreEpochs) {
+		in.s.workers.Scan(func(_ WorkerID, w *Worker) bool {
+			w.Lease.Epoch = 1
+			return true
+		})
 	}
 	in.s.rebuild()
 	return &Machine{st: in.s}, nil

@@ -60,7 +60,7 @@ func (m *Machine) attachSession(c *limpetv1.AttachSession) (Result, *Refusal) {
 		return Result{}, no
 	}
 	n := *w
-	if n.Lease.Reason == leftReason && n.OwnMode {
+	if n.saidGoodbye() && n.OwnMode {
 		// It had said goodbye, and has come back.
 		n.Mode, n.DrainBy, n.Drained, n.OwnMode = ModeActive, 0, false, false
 	}
@@ -119,7 +119,11 @@ func (m *Machine) loseLease(c *limpetv1.LoseLease) (Result, *Refusal) {
 	if w.Lease.State == LeaseLost || w.Lease.Epoch != c.GetEpoch() || string(w.Lease.Session) != c.GetSession() {
 		return Result{}, refuse(CodeStale, "epoch", itoa(c.GetEpoch()), "the lease has changed since", "")
 	}
-	m.lose(w, c.GetReason())
+	reason := c.GetReason()
+	if w.saidGoodbye() && !strings.HasPrefix(reason, leftReason) {
+		reason = leftReason + "; " + reason
+	}
+	m.lose(w, reason)
 	return Result{IDs: []string{string(w.ID)}}, nil
 }
 
@@ -178,6 +182,10 @@ func (m *Machine) removeWorker(c *limpetv1.RemoveWorker) (Result, *Refusal) {
 }
 
 const leftReason = "the worker unsubscribed"
+
+// saidGoodbye reports whether the worker unsubscribed and did not come back; its
+// lease may have ended since by silence.
+func (w *Worker) saidGoodbye() bool { return strings.HasPrefix(w.Lease.Reason, leftReason) }
 
 func (m *Machine) putWorkerLabels(c *limpetv1.PutWorkerLabels) (Result, *Refusal) {
 	w, no := m.workerOf(c.GetTenantId(), c.GetWorkerId())

@@ -1,8 +1,8 @@
 // Package scheduler is the leader's decisions: who gets what.
 //
-// [Decide] is a pure function of a view of the state and the cluster time. It
-// writes nothing and knows no node: it gives commands, and the state machine
-// refuses those that no longer hold when they are applied.
+// [Decide] is a pure function of the state with the draft of an entry applied. It
+// knows no node: it adds commands to the draft, and the state machine refuses
+// those that do not hold where they are applied.
 //
 // The order of its choices is fixed (docs/architecture.md, pins): required
 // labels first, then the pin, then label weight, then the least loaded worker.

@@ -44,6 +44,13 @@ func (c *client) flags(root *cobra.Command) {
 
 func (c *client) json() bool { return c.output == "json" }
 
+func (c *client) checkOutput() error {
+	if c.output != "table" && c.output != "json" {
+		return &exitError{exitUsage, fmt.Errorf("--output is %q: must be table or json", c.output)}
+	}
+	return nil
+}
+
 const devDir = ".limpet-dev"
 
 // target gives the addresses to try, in order.
@@ -107,8 +114,8 @@ func dial(addrs []string) (*grpc.ClientConn, error) {
 
 // do makes one call to any node. A zero timeout waits for ever.
 func (c *client) do(ctx context.Context, timeout time.Duration, call func(context.Context, limpetv1.AdminClient) error) error {
-	if c.output != "table" && c.output != "json" {
-		return &exitError{exitUsage, fmt.Errorf("--output is %q: must be table or json", c.output)}
+	if err := c.checkOutput(); err != nil {
+		return err
 	}
 	addrs, err := c.target()
 	if err != nil {

@@ -29,14 +29,16 @@ const (
 // devCluster is a cluster of child processes on loopback. It is written to the
 // file dev.json of its directory, so that a node can be started again.
 type devCluster struct {
-	Dir   string    `json:"dir"`
-	Base  int       `json:"base_port"`
-	Key   string    `json:"cluster_key"`
-	Nodes int       `json:"nodes"`
-	Keep  bool      `json:"-"`
-	procs []*child  // by node
-	exits chan exit // of the children
-	io    stdio
+	Dir   string `json:"dir"`
+	Base  int    `json:"base_port"`
+	Key   string `json:"cluster_key"`
+	Nodes int    `json:"nodes"`
+	Keep  bool   `json:"-"`
+	// Program is what nodes run, "" for this program.
+	Program string    `json:"-"`
+	procs   []*child  // by node
+	exits   chan exit // of the children
+	io      stdio
 }
 
 func newDev(io stdio) *cobra.Command {

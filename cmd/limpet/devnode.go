@@ -46,7 +46,10 @@ func (d *devCluster) start(n int) error {
 }
 
 func (d *devCluster) spawn(n int, bound bool) (*exec.Cmd, error) {
-	self, err := os.Executable()
+	self, err := d.Program, error(nil)
+	if self == "" {
+		self, err = os.Executable()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}

@@ -48,7 +48,7 @@ func newRoot(io stdio) *cobra.Command {
 	}
 	add("node", newDev(io), newServer(io), newAgent(c))
 	add("work", newRun(c), newWorkflow(c), newWorker(c), newPin(c))
-	add("tools", newCluster(c), newAudit(c), newToken(c), newConfig(io), newKeygen(io), newBench(c), newVersion(c))
+	add("tools", newCluster(c), newAudit(c), newToken(c), newConfig(io), newKeygen(io), newBench(c), newLab(io), newVersion(c))
 	return root
 }
 
@@ -80,6 +80,7 @@ const (
 	exitUnavailable = 6 // no leader, unreachable, or no answer in time
 	exitRunFailed   = 7
 	exitRunCancel   = 8
+	exitDisk        = 9 // a node's log cannot be written
 )
 
 // exitError is an error with an exit code of its own.

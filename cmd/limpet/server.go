@@ -33,6 +33,7 @@ import (
 func newServer(io stdio) *cobra.Command {
 	s := defaultSettings()
 	var file string
+	var inLab labFlags
 	cmd := &cobra.Command{
 		Use: "server", Short: "Run one node of a cluster",
 		Long: "Run one node of a cluster.\n\nA setting comes from its flag, else from the environment (LIMPET_ and its name in\ncapitals), else from the file (YAML, `name: value`), else from the default.",
@@ -44,7 +45,7 @@ func newServer(io stdio) *cobra.Command {
 			if err := s.check(); err != nil {
 				return &exitError{exitUsage, err}
 			}
-			p, err := newProgram(s, hclog.New(&hclog.LoggerOptions{
+			p, err := newProgram(s, &inLab, hclog.New(&hclog.LoggerOptions{
 				Name: s.Name, Level: hclog.LevelFromString(s.LogLevel), Output: io.err, JSONFormat: s.LogFormat == "json",
 			}))
 			if err != nil {
@@ -55,6 +56,7 @@ func newServer(io stdio) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&file, "config", "", "YAML file of settings")
 	s.bind(cmd.Flags())
+	inLab.bind(cmd.Flags())
 	return cmd
 }
 
@@ -69,6 +71,7 @@ type program struct {
 	grpc     *transport.Server
 	http     *http.Server
 	fatal    chan error
+	wall     func() time.Time
 	sink     lateSink
 }
 
@@ -105,7 +108,7 @@ func (l *lateSink) Reset() {
 	}
 }
 
-func newProgram(s *settings, log hclog.Logger) (*program, error) {
+func newProgram(s *settings, inLab *labFlags, log hclog.Logger) (*program, error) {
 	key, others, err := s.keys()
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
@@ -129,10 +132,18 @@ func newProgram(s *settings, log hclog.Logger) (*program, error) {
 		}
 	}
 	cfg.Fatal = func(err error) { p.fatal <- err }
+	cfg.Wall = time.Now
+	if err := inLab.apply(&cfg); err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	p.wall = cfg.Wall
 	if err := cfg.Validate(); err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
 	if p.node, err = cluster.Open(context.Background(), cfg); err != nil {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) {
+			return nil, &exitError{exitDisk, err}
+		}
 		return nil, err
 	}
 	p.listenFor(&backend{Node: p.node})
@@ -141,7 +152,7 @@ func newProgram(s *settings, log hclog.Logger) (*program, error) {
 
 // listenFor makes all that listens for the node.
 func (p *program) listenFor(b *backend) {
-	verifier := auth.NewVerifier(b.View, time.Now)
+	verifier := auth.NewVerifier(b.View, p.wall)
 	p.hub = session.NewHub(session.Config{Backend: b, Counters: p.counters, Logger: p.log.Named("session"), MaxMessage: p.s.MaxMessage})
 	b.sessions = func() int { return len(p.hub.Sessions()) }
 	p.sink.set(p.hub)
@@ -153,7 +164,7 @@ func (p *program) listenFor(b *backend) {
 		Membership: func() rpc.Membership { return membership(p.node.GossipInfo()) },
 	}).Register(p.grpc)
 	limpetv1.RegisterAdminServer(p.grpc, admin.New(admin.Config{
-		Backend: b, Hub: p.hub, Operator: p.node, GRPCAddress: p.s.Broadcast, ServerURL: p.s.ServerURL, Version: version(), Now: time.Now,
+		Backend: b, Hub: p.hub, Operator: p.node, GRPCAddress: p.s.Broadcast, ServerURL: p.s.ServerURL, Version: version(), Now: p.wall,
 	}))
 	p.http = &http.Server{
 		Handler: rest.New(rest.Config{
@@ -208,7 +219,11 @@ func (p *program) run(ctx context.Context) error {
 	if err != nil {
 		p.log.Error("this node cannot go on", "error", err)
 	}
-	return errors.Join(err, p.stop())
+	stopped := p.stop()
+	if errors.Is(err, cluster.ErrDisk) {
+		return &exitError{exitDisk, err}
+	}
+	return errors.Join(err, stopped)
 }
 
 func (p *program) report(err error) {
@@ -239,7 +254,19 @@ func (p *program) stop() error {
 	if !errors.Is(err, context.DeadlineExceeded) && err != nil {
 		p.log.Warn("some sessions could not be signed off", "error", err)
 	}
-	return errors.Join(p.http.Shutdown(short), p.node.Close(ctx))
+	return errors.Join(p.http.Shutdown(short), p.closeNode(ctx))
+}
+
+// closeNode waits no longer than ctx: a node whose disk hangs may never close.
+func (p *program) closeNode(ctx context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- p.node.Close(ctx) }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return errors.New("the node did not stop in time")
+	}
 }
 
 // writeToken leaves an admin's token in the data directory once the cluster is
@@ -268,7 +295,7 @@ func (p *program) issueAdminToken() error {
 	for t := range v.Tenants() {
 		const year = 365 * 24 * time.Hour
 		token, err := auth.Issue(v, auth.Grant{
-			Tenant: t.ID, Role: auth.RoleAdmin, ServerURL: p.s.ServerURL, GRPCAddress: p.s.Broadcast, Issued: time.Now(), TTL: year,
+			Tenant: t.ID, Role: auth.RoleAdmin, ServerURL: p.s.ServerURL, GRPCAddress: p.s.Broadcast, Issued: p.wall(), TTL: year,
 		})
 		if err != nil {
 			return err

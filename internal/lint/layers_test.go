@@ -30,9 +30,9 @@ var layers = []layer{
 	{dir: "api", deny: []string{raftLib, memberlistLib}},
 	// The scenarios of the promises play the machine with the scheduler's
 	// decisions, as the proposer joins them.
-	{dir: "fsm", ours: []string{"api", "internal/invariant"}, deny: []string{raftLib, memberlistLib, grpcLib}, outer: []string{"scheduler"}},
+	{dir: "fsm", ours: []string{"api", "internal/invariant", "internal/bugs"}, deny: []string{raftLib, memberlistLib, grpcLib}, outer: []string{"scheduler"}},
 	// Its outer tests write the commands that make the state they decide on.
-	{dir: "scheduler", ours: []string{"fsm", "internal/expression", "internal/invariant"}, deny: []string{raftLib, memberlistLib, grpcLib}, outer: []string{"api/limpet/v1"}},
+	{dir: "scheduler", ours: []string{"fsm", "internal/expression", "internal/invariant", "internal/bugs"}, deny: []string{raftLib, memberlistLib, grpcLib}, outer: []string{"api/limpet/v1"}},
 	{dir: "cluster", ours: []string{"api", "fsm", "internal"}, deny: []string{grpcLib}},
 	{dir: "transport", ours: []string{"api", "fsm", "web", "docs", "internal"}, deny: []string{raftLib, memberlistLib}},
 	{dir: "client", ours: []string{"api"}, deny: []string{raftLib}},
@@ -43,7 +43,11 @@ var layers = []layer{
 	{dir: "internal/invariant"},
 	// It tests the program from outside, by its ports and by the Go SDK.
 	{dir: "tests", ours: []string{"api", "client"}, deny: []string{raftLib, memberlistLib}},
-	{dir: "cmd", ours: []string{"api", "fsm", "scheduler", "cluster", "transport", "client", "web", "docs", "internal", "faults/lab"}},
+	// It measures any server that speaks the wire, so it knows nothing but that;
+	// the ceiling holds it against a bare replicated log.
+	{dir: "bench", ours: []string{"api", "bench/ceiling"}, deny: []string{raftLib, memberlistLib}},
+	{dir: "bench/ceiling", ours: []string{"api"}, deny: []string{memberlistLib}, outer: []string{"bench"}},
+	{dir: "cmd", ours: []string{"api", "fsm", "scheduler", "cluster", "transport", "client", "web", "docs", "internal", "bench", "faults/lab"}},
 	{dir: "faults", ours: []string{"api", "fsm", "scheduler", "cluster", "transport", "client", "web", "docs", "internal", "cmd"}},
 	{dir: "faults/lab", ours: []string{"api", "fsm", "scheduler", "cluster", "transport", "client", "web", "docs", "internal", "faults"}},
 }
@@ -82,6 +86,9 @@ func TestLayersFindPlantedFaults(t *testing.T) {
 		{"raft in the transport", pkg{ImportPath: m + "transport/rest", Imports: []string{raftLib}}, "may not import " + raftLib},
 		{"raft's name alone", pkg{ImportPath: m + "transport", Imports: []string{raftLib + "x"}}, ""},
 		{"a fat client", pkg{ImportPath: m + "client", Imports: []string{m + "fsm"}}, "client may not import fsm"},
+		{"a bench that knows more than the wire", pkg{ImportPath: m + "bench", Imports: []string{m + "client"}}, "bench may not import client"},
+		{"a bench with raft of its own", pkg{ImportPath: m + "bench", Imports: []string{raftLib}}, "may not import " + raftLib},
+		{"the ceiling", pkg{ImportPath: m + "bench/ceiling", Imports: []string{raftLib, m + "api/compat"}}, ""},
 		{"faults", pkg{ImportPath: m + "cluster", Imports: []string{m + "faults/sim"}}, "cluster may not import faults/sim"},
 		{"faults in cmd", pkg{ImportPath: m + "cmd/limpet", Imports: []string{m + "faults/sim"}}, "cmd/limpet may not import faults/sim"},
 		{"testing", pkg{ImportPath: m + "cluster", Imports: []string{"testing"}}, "testing belongs into tests"},

@@ -158,14 +158,14 @@ func failed(t fsm.TenantID, rep report, text string, noRetry bool) fsm.Command {
 	}}}
 }
 
-// cancelled converts a worker's own cancellation. The command to cancel knows
-// no attempt, so one that is over is dropped here.
+// cancelled converts a worker's own cancellation. One of an attempt that is over
+// for all this node knows is not worth an entry: most follow an order to cancel.
 func (d *dispatcher) cancelled(t fsm.TenantID, rep report) fsm.Command {
 	run, ok := d.cfg.Backend.View().TaskRun(rep.taskRun)
-	if ok && (!run.Status.Held() || rep.attempt != anyAttempt && rep.attempt != run.Attempt) {
+	if ok && (!run.Status.Held() || rep.attempt != anyAttempt && rep.attempt < run.Attempt) {
 		return nil
 	}
-	return &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{CancelTasks: &limpetv1.CancelTasks{
-		TenantId: string(t), Ids: []string{string(rep.taskRun)}, Reason: "cancelled by its worker",
+	return &limpetv1.Command{Kind: &limpetv1.Command_ReportCancelled{ReportCancelled: &limpetv1.ReportCancelled{
+		TenantId: string(t), TaskRunId: string(rep.taskRun), Attempt: rep.attempt,
 	}}}
 }

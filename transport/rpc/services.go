@@ -124,7 +124,7 @@ func (s *Services) propose(ctx context.Context, what string, cmd fsm.Command) (f
 // to remember the ids of all reports would cost more than the reports.
 func fencedByAttempt(cmd fsm.Command) bool {
 	switch cmd.GetKind().(type) {
-	case *limpetv1.Command_ReportStarted, *limpetv1.Command_ReportCompleted, *limpetv1.Command_ReportFailed:
+	case *limpetv1.Command_ReportStarted, *limpetv1.Command_ReportCompleted, *limpetv1.Command_ReportFailed, *limpetv1.Command_ReportCancelled:
 		return true
 	}
 	return false

@@ -155,6 +155,27 @@ func TestASessionThatTheClusterGaveUpAttachesAgain(t *testing.T) {
 	}
 }
 
+func TestALossDecidedBeforeTheSessionAttachedAgainChangesNothing(t *testing.T) {
+	cluster := transporttest.New(t, transporttest.Config{})
+	node := cluster.Nodes[0]
+	client := node.Client(t)
+	client.Put(t, oneTask("w"))
+	id := client.Register(t, worker("w:w"))
+	stream := client.Listen(t, id)
+	judged, _ := cluster.View().Worker(id) // the suspicion changes neither epoch nor session
+	cluster.Propose(t, &limpetv1.Command{Kind: &limpetv1.Command_SuspectSessions{
+		SuspectSessions: &limpetv1.SuspectSessions{Node: string(node.Name()), Reason: "the node is gone"},
+	}})
+	client.Trigger(t, trigger("w", "{}"))
+	stream.Next(t)
+	res := cluster.Propose(t, &limpetv1.Command{Kind: &limpetv1.Command_LoseLease{LoseLease: &limpetv1.LoseLease{
+		WorkerId: string(id), Epoch: judged.Lease.Epoch, Session: string(judged.Lease.Session), Reason: "no heartbeat",
+	}}})
+	if w, _ := cluster.View().Worker(id); res.Refusal == nil || w.Lease.State != fsm.LeaseLive {
+		t.Errorf("the lease is %s and the answer %v, want live and a refusal", w.Lease.State, res.Refusal)
+	}
+}
+
 func TestAStreamEndsWhenItsLeaseIsLost(t *testing.T) {
 	cluster := transporttest.New(t, transporttest.Config{})
 	client := cluster.Nodes[0].Client(t)

@@ -197,7 +197,7 @@ func (h *Hub) open(st Stream) (*session, *Gate, error) {
 	s := &session{
 		hub:        h,
 		stream:     st,
-		id:         fsm.SessionID(fmt.Sprintf("%s-%d", h.cfg.Backend.Incarnation(), h.counter.Add(1))),
+		id:         h.nextID(),
 		wake:       make(chan struct{}, 1),
 		superseded: make(chan struct{}),
 		sent:       map[fsm.TaskRunID]sent{},
@@ -208,6 +208,10 @@ func (h *Hub) open(st Stream) (*session, *Gate, error) {
 	h.sessions[st.Worker] = s
 	h.cfg.Counters.Sessions.Add(1)
 	return s, h.gate, nil
+}
+
+func (h *Hub) nextID() fsm.SessionID {
+	return fsm.SessionID(fmt.Sprintf("%s-%d", h.cfg.Backend.Incarnation(), h.counter.Add(1)))
 }
 
 // leave forgets a session and tells the cluster that its stream has ended,

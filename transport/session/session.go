@@ -10,6 +10,7 @@ import (
 	"github.com/limpet-dev/limpet/api/compat"
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/bugs"
 	"github.com/limpet-dev/limpet/transport"
 )
 
@@ -156,7 +157,9 @@ func (s *session) run(ctx context.Context, gate *Gate) error {
 	for {
 		select {
 		case <-redeliver.C:
-			s.doubtful = nil
+			if !bugs.On(bugs.NoResend) {
+				s.doubtful = nil
+			}
 			s.notify()
 		case <-ctx.Done():
 			return ctx.Err()
@@ -192,7 +195,9 @@ func (s *session) compare(ctx context.Context, gate *Gate) error {
 		// admitted again with a higher epoch.
 		return transport.Unavailable("the lease of worker %q was lost: %s", w.ID, w.Lease.Reason)
 	case fsm.LeaseSuspect:
-		// The cluster took this node for gone, but the stream is still here.
+		// The cluster took this node for gone, but the stream is still here. With an
+		// id of its own: a loss that is on its way already names the one before.
+		s.id = s.hub.nextID()
 		if err := s.attach(ctx); err != nil {
 			return err
 		}

@@ -451,6 +451,7 @@ type Command struct {
 	//	*Command_ReportFailed
 	//	*Command_RefreshTimeout
 	//	*Command_ReleaseSlot
+	//	*Command_ReportCancelled
 	//	*Command_PutLogs
 	//	*Command_PutChunks
 	//	*Command_ReleasePin
@@ -727,6 +728,15 @@ func (x *Command) GetReleaseSlot() *ReleaseSlot {
 	return nil
 }
 
+func (x *Command) GetReportCancelled() *ReportCancelled {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ReportCancelled); ok {
+			return x.ReportCancelled
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetPutLogs() *PutLogs {
 	if x != nil {
 		if x, ok := x.Kind.(*Command_PutLogs); ok {
@@ -863,6 +873,10 @@ type Command_ReleaseSlot struct {
 	ReleaseSlot *ReleaseSlot `protobuf:"bytes,505,opt,name=release_slot,json=releaseSlot,proto3,oneof"`
 }
 
+type Command_ReportCancelled struct {
+	ReportCancelled *ReportCancelled `protobuf:"bytes,506,opt,name=report_cancelled,json=reportCancelled,proto3,oneof"`
+}
+
 type Command_PutLogs struct {
 	PutLogs *PutLogs `protobuf:"bytes,510,opt,name=put_logs,json=putLogs,proto3,oneof"`
 }
@@ -926,6 +940,8 @@ func (*Command_ReportFailed) isCommand_Kind() {}
 func (*Command_RefreshTimeout) isCommand_Kind() {}
 
 func (*Command_ReleaseSlot) isCommand_Kind() {}
+
+func (*Command_ReportCancelled) isCommand_Kind() {}
 
 func (*Command_PutLogs) isCommand_Kind() {}
 
@@ -3914,6 +3930,68 @@ func (x *ReportFailed) GetNoRetry() bool {
 	return false
 }
 
+// ReportCancelled: the worker gave an attempt up because it was told to.
+type ReportCancelled struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	TenantId  string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	TaskRunId string                 `protobuf:"bytes,2,opt,name=task_run_id,json=taskRunId,proto3" json:"task_run_id,omitempty"`
+	// Negative: as in ReportStarted.
+	Attempt       int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportCancelled) Reset() {
+	*x = ReportCancelled{}
+	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportCancelled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportCancelled) ProtoMessage() {}
+
+func (x *ReportCancelled) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportCancelled.ProtoReflect.Descriptor instead.
+func (*ReportCancelled) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ReportCancelled) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ReportCancelled) GetTaskRunId() string {
+	if x != nil {
+		return x.TaskRunId
+	}
+	return ""
+}
+
+func (x *ReportCancelled) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
 // RefreshTimeout gives a running attempt more time.
 type RefreshTimeout struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -3927,7 +4005,7 @@ type RefreshTimeout struct {
 
 func (x *RefreshTimeout) Reset() {
 	*x = RefreshTimeout{}
-	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	mi := &file_limpet_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3939,7 +4017,7 @@ func (x *RefreshTimeout) String() string {
 func (*RefreshTimeout) ProtoMessage() {}
 
 func (x *RefreshTimeout) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	mi := &file_limpet_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3952,7 +4030,7 @@ func (x *RefreshTimeout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshTimeout.ProtoReflect.Descriptor instead.
 func (*RefreshTimeout) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RefreshTimeout) GetTenantId() string {
@@ -3987,7 +4065,7 @@ type ReleaseSlot struct {
 
 func (x *ReleaseSlot) Reset() {
 	*x = ReleaseSlot{}
-	mi := &file_limpet_v1_command_proto_msgTypes[39]
+	mi := &file_limpet_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3999,7 +4077,7 @@ func (x *ReleaseSlot) String() string {
 func (*ReleaseSlot) ProtoMessage() {}
 
 func (x *ReleaseSlot) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[39]
+	mi := &file_limpet_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4012,7 +4090,7 @@ func (x *ReleaseSlot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseSlot.ProtoReflect.Descriptor instead.
 func (*ReleaseSlot) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ReleaseSlot) GetTenantId() string {
@@ -4044,7 +4122,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_limpet_v1_command_proto_msgTypes[40]
+	mi := &file_limpet_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4056,7 +4134,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[40]
+	mi := &file_limpet_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4069,7 +4147,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *LogLine) GetTaskRunId() string {
@@ -4124,7 +4202,7 @@ type PutLogs struct {
 
 func (x *PutLogs) Reset() {
 	*x = PutLogs{}
-	mi := &file_limpet_v1_command_proto_msgTypes[41]
+	mi := &file_limpet_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4136,7 +4214,7 @@ func (x *PutLogs) String() string {
 func (*PutLogs) ProtoMessage() {}
 
 func (x *PutLogs) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[41]
+	mi := &file_limpet_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4149,7 +4227,7 @@ func (x *PutLogs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutLogs.ProtoReflect.Descriptor instead.
 func (*PutLogs) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PutLogs) GetTenantId() string {
@@ -4180,7 +4258,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_limpet_v1_command_proto_msgTypes[42]
+	mi := &file_limpet_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4192,7 +4270,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[42]
+	mi := &file_limpet_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4205,7 +4283,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Chunk) GetTaskRunId() string {
@@ -4246,7 +4324,7 @@ type PutChunks struct {
 
 func (x *PutChunks) Reset() {
 	*x = PutChunks{}
-	mi := &file_limpet_v1_command_proto_msgTypes[43]
+	mi := &file_limpet_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4258,7 +4336,7 @@ func (x *PutChunks) String() string {
 func (*PutChunks) ProtoMessage() {}
 
 func (x *PutChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[43]
+	mi := &file_limpet_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4271,7 +4349,7 @@ func (x *PutChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunks.ProtoReflect.Descriptor instead.
 func (*PutChunks) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PutChunks) GetTenantId() string {
@@ -4301,7 +4379,7 @@ type ReleasePin struct {
 
 func (x *ReleasePin) Reset() {
 	*x = ReleasePin{}
-	mi := &file_limpet_v1_command_proto_msgTypes[44]
+	mi := &file_limpet_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4313,7 +4391,7 @@ func (x *ReleasePin) String() string {
 func (*ReleasePin) ProtoMessage() {}
 
 func (x *ReleasePin) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[44]
+	mi := &file_limpet_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4326,7 +4404,7 @@ func (x *ReleasePin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePin.ProtoReflect.Descriptor instead.
 func (*ReleasePin) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReleasePin) GetTenantId() string {
@@ -4371,7 +4449,7 @@ type MovePin struct {
 
 func (x *MovePin) Reset() {
 	*x = MovePin{}
-	mi := &file_limpet_v1_command_proto_msgTypes[45]
+	mi := &file_limpet_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4383,7 +4461,7 @@ func (x *MovePin) String() string {
 func (*MovePin) ProtoMessage() {}
 
 func (x *MovePin) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[45]
+	mi := &file_limpet_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4396,7 +4474,7 @@ func (x *MovePin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MovePin.ProtoReflect.Descriptor instead.
 func (*MovePin) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MovePin) GetTenantId() string {
@@ -4443,7 +4521,7 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x18\n" +
 	"\ainstant\x18\x02 \x01(\x03R\ainstant\x12\x12\n" +
 	"\x04wall\x18\x03 \x01(\x03R\x04wall\x12.\n" +
-	"\bcommands\x18\x04 \x03(\v2\x12.limpet.v1.CommandR\bcommands\"\xad\x0e\n" +
+	"\bcommands\x18\x04 \x03(\v2\x12.limpet.v1.CommandR\bcommands\"\xf7\x0e\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\fR\trequestId\x12\x1a\n" +
@@ -4474,7 +4552,8 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x10report_completed\x18\xf6\x03 \x01(\v2\x1a.limpet.v1.ReportCompletedH\x00R\x0freportCompleted\x12?\n" +
 	"\rreport_failed\x18\xf7\x03 \x01(\v2\x17.limpet.v1.ReportFailedH\x00R\freportFailed\x12E\n" +
 	"\x0frefresh_timeout\x18\xf8\x03 \x01(\v2\x19.limpet.v1.RefreshTimeoutH\x00R\x0erefreshTimeout\x12<\n" +
-	"\frelease_slot\x18\xf9\x03 \x01(\v2\x16.limpet.v1.ReleaseSlotH\x00R\vreleaseSlot\x120\n" +
+	"\frelease_slot\x18\xf9\x03 \x01(\v2\x16.limpet.v1.ReleaseSlotH\x00R\vreleaseSlot\x12H\n" +
+	"\x10report_cancelled\x18\xfa\x03 \x01(\v2\x1a.limpet.v1.ReportCancelledH\x00R\x0freportCancelled\x120\n" +
 	"\bput_logs\x18\xfe\x03 \x01(\v2\x12.limpet.v1.PutLogsH\x00R\aputLogs\x126\n" +
 	"\n" +
 	"put_chunks\x18\xff\x03 \x01(\v2\x14.limpet.v1.PutChunksH\x00R\tputChunks\x129\n" +
@@ -4752,7 +4831,11 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\vtask_run_id\x18\x02 \x01(\tR\ttaskRunId\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\x05R\aattempt\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x19\n" +
-	"\bno_retry\x18\x05 \x01(\bR\anoRetry\"]\n" +
+	"\bno_retry\x18\x05 \x01(\bR\anoRetry\"h\n" +
+	"\x0fReportCancelled\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1e\n" +
+	"\vtask_run_id\x18\x02 \x01(\tR\ttaskRunId\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\x05R\aattempt\"]\n" +
 	"\x0eRefreshTimeout\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1e\n" +
 	"\vtask_run_id\x18\x02 \x01(\tR\ttaskRunId\x12\x0e\n" +
@@ -4834,7 +4917,7 @@ func file_limpet_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_limpet_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_limpet_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_limpet_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_limpet_v1_command_proto_goTypes = []any{
 	(Strategy)(0),              // 0: limpet.v1.Strategy
 	(ConditionKind)(0),         // 1: limpet.v1.ConditionKind
@@ -4880,14 +4963,15 @@ var file_limpet_v1_command_proto_goTypes = []any{
 	(*ReportStarted)(nil),      // 41: limpet.v1.ReportStarted
 	(*ReportCompleted)(nil),    // 42: limpet.v1.ReportCompleted
 	(*ReportFailed)(nil),       // 43: limpet.v1.ReportFailed
-	(*RefreshTimeout)(nil),     // 44: limpet.v1.RefreshTimeout
-	(*ReleaseSlot)(nil),        // 45: limpet.v1.ReleaseSlot
-	(*LogLine)(nil),            // 46: limpet.v1.LogLine
-	(*PutLogs)(nil),            // 47: limpet.v1.PutLogs
-	(*Chunk)(nil),              // 48: limpet.v1.Chunk
-	(*PutChunks)(nil),          // 49: limpet.v1.PutChunks
-	(*ReleasePin)(nil),         // 50: limpet.v1.ReleasePin
-	(*MovePin)(nil),            // 51: limpet.v1.MovePin
+	(*ReportCancelled)(nil),    // 44: limpet.v1.ReportCancelled
+	(*RefreshTimeout)(nil),     // 45: limpet.v1.RefreshTimeout
+	(*ReleaseSlot)(nil),        // 46: limpet.v1.ReleaseSlot
+	(*LogLine)(nil),            // 47: limpet.v1.LogLine
+	(*PutLogs)(nil),            // 48: limpet.v1.PutLogs
+	(*Chunk)(nil),              // 49: limpet.v1.Chunk
+	(*PutChunks)(nil),          // 50: limpet.v1.PutChunks
+	(*ReleasePin)(nil),         // 51: limpet.v1.ReleasePin
+	(*MovePin)(nil),            // 52: limpet.v1.MovePin
 }
 var file_limpet_v1_command_proto_depIdxs = []int32{
 	7,  // 0: limpet.v1.Entry.commands:type_name -> limpet.v1.Command
@@ -4913,47 +4997,48 @@ var file_limpet_v1_command_proto_depIdxs = []int32{
 	41, // 20: limpet.v1.Command.report_started:type_name -> limpet.v1.ReportStarted
 	42, // 21: limpet.v1.Command.report_completed:type_name -> limpet.v1.ReportCompleted
 	43, // 22: limpet.v1.Command.report_failed:type_name -> limpet.v1.ReportFailed
-	44, // 23: limpet.v1.Command.refresh_timeout:type_name -> limpet.v1.RefreshTimeout
-	45, // 24: limpet.v1.Command.release_slot:type_name -> limpet.v1.ReleaseSlot
-	47, // 25: limpet.v1.Command.put_logs:type_name -> limpet.v1.PutLogs
-	49, // 26: limpet.v1.Command.put_chunks:type_name -> limpet.v1.PutChunks
-	50, // 27: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
-	51, // 28: limpet.v1.Command.move_pin:type_name -> limpet.v1.MovePin
-	10, // 29: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
-	10, // 30: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
-	13, // 31: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
-	13, // 32: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
-	0,  // 33: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
-	19, // 34: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	22, // 35: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
-	23, // 36: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
-	16, // 37: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
-	18, // 38: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
-	20, // 39: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
-	19, // 40: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	21, // 41: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
-	14, // 42: limpet.v1.TaskDefinition.conditions:type_name -> limpet.v1.Condition
-	1,  // 43: limpet.v1.Condition.kind:type_name -> limpet.v1.ConditionKind
-	2,  // 44: limpet.v1.Condition.action:type_name -> limpet.v1.ConditionAction
-	3,  // 45: limpet.v1.SetWorkflow.on_lost:type_name -> limpet.v1.OnLost
-	17, // 46: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
-	4,  // 47: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
-	16, // 48: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
-	17, // 49: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
-	17, // 50: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
-	5,  // 51: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
-	34, // 52: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
-	18, // 53: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
-	3,  // 54: limpet.v1.RunSpec.on_lost:type_name -> limpet.v1.OnLost
-	3,  // 55: limpet.v1.Event.on_lost:type_name -> limpet.v1.OnLost
-	37, // 56: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
-	46, // 57: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
-	48, // 58: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
-	59, // [59:59] is the sub-list for method output_type
-	59, // [59:59] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	45, // 23: limpet.v1.Command.refresh_timeout:type_name -> limpet.v1.RefreshTimeout
+	46, // 24: limpet.v1.Command.release_slot:type_name -> limpet.v1.ReleaseSlot
+	44, // 25: limpet.v1.Command.report_cancelled:type_name -> limpet.v1.ReportCancelled
+	48, // 26: limpet.v1.Command.put_logs:type_name -> limpet.v1.PutLogs
+	50, // 27: limpet.v1.Command.put_chunks:type_name -> limpet.v1.PutChunks
+	51, // 28: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
+	52, // 29: limpet.v1.Command.move_pin:type_name -> limpet.v1.MovePin
+	10, // 30: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
+	10, // 31: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
+	13, // 32: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
+	13, // 33: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
+	0,  // 34: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
+	19, // 35: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	22, // 36: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
+	23, // 37: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
+	16, // 38: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
+	18, // 39: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
+	20, // 40: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
+	19, // 41: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	21, // 42: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
+	14, // 43: limpet.v1.TaskDefinition.conditions:type_name -> limpet.v1.Condition
+	1,  // 44: limpet.v1.Condition.kind:type_name -> limpet.v1.ConditionKind
+	2,  // 45: limpet.v1.Condition.action:type_name -> limpet.v1.ConditionAction
+	3,  // 46: limpet.v1.SetWorkflow.on_lost:type_name -> limpet.v1.OnLost
+	17, // 47: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
+	4,  // 48: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
+	16, // 49: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
+	17, // 50: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
+	17, // 51: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
+	5,  // 52: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
+	34, // 53: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
+	18, // 54: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
+	3,  // 55: limpet.v1.RunSpec.on_lost:type_name -> limpet.v1.OnLost
+	3,  // 56: limpet.v1.Event.on_lost:type_name -> limpet.v1.OnLost
+	37, // 57: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
+	47, // 58: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
+	49, // 59: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_limpet_v1_command_proto_init() }
@@ -4986,6 +5071,7 @@ func file_limpet_v1_command_proto_init() {
 		(*Command_ReportFailed)(nil),
 		(*Command_RefreshTimeout)(nil),
 		(*Command_ReleaseSlot)(nil),
+		(*Command_ReportCancelled)(nil),
 		(*Command_PutLogs)(nil),
 		(*Command_PutChunks)(nil),
 		(*Command_ReleasePin)(nil),
@@ -4997,7 +5083,7 @@ func file_limpet_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_limpet_v1_command_proto_rawDesc), len(file_limpet_v1_command_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   46,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

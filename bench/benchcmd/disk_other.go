@@ -1,0 +1,6 @@
+//go:build !linux
+
+package benchcmd
+
+// onDisk cannot tell here.
+func onDisk(string) error { return nil }

@@ -1,0 +1,3 @@
+// Package report turns the results of measurements into the tables and plots of
+// the handbook.
+package report

@@ -1,0 +1,46 @@
+package cluster
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A leader that was frozen for half a minute, and still leads because others were
+// frozen too, timed the tasks out that had run meanwhile.
+func TestAStandstillOfTheLeaderIsNoClusterTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a awake
+		c := newClusterClock(1000, 0, time.Now, a.now)
+		live := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(contactTick) {
+				a.now()
+			}
+		}
+		live(5 * time.Second)
+		before := c.stamp().Instant
+		if want := int64(1000 + 5*time.Second); int64(before) != want {
+			t.Fatalf("after 5s awake it is %d, want %d", before, want)
+		}
+		time.Sleep(30 * time.Second) // nothing reads the clock
+		if got := c.stamp().Instant.Sub(before); got > stallAfter {
+			t.Errorf("a standstill of 30s counts as %v", got)
+		}
+		live(time.Second)
+		if got := c.stamp().Instant.Sub(before); got < time.Second || got > time.Second+stallAfter {
+			t.Errorf("the second after it counts as %v", got)
+		}
+	})
+}
+
+// Nobody is silent while the one who listens is asleep.
+func TestAStandstillOfTheLeaderCostsNoLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a awake
+		heard := a.now()
+		time.Sleep(time.Hour)
+		if silent := a.now().Sub(heard); silent > stallAfter {
+			t.Errorf("a worker that was heard before a standstill of an hour is silent for %v", silent)
+		}
+	})
+}

@@ -1,0 +1,256 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// ErrDisk is why a node stops whose log cannot be written.
+const ErrDisk = sentinelError("the log cannot be written")
+
+// errStalled is what Raft is told of a write that takes too long.
+const errStalled = sentinelError("the write to the log did not end in time")
+
+// DiskConfig says how long a write of the log may take, and when the node gives
+// up.
+type DiskConfig struct {
+	// WriteDeadline is when a write of entries is told to Raft as failed. A leader
+	// then steps down: without that, a disk that stalls under it would stop the
+	// log for as long as its heartbeats keep it in office.
+	WriteDeadline time.Duration
+	// Failures in a row, over WriteDeadline at least, after which the node stops
+	// with ErrDisk. A write that hangs for Failures times WriteDeadline counts as
+	// that too.
+	Failures int
+	// Fault is called before every write; it may wait, and its error is the
+	// write's. It is for tests of faults. May be nil.
+	Fault func() error
+}
+
+// DiskHealth counts how writes of the log went since the node was opened.
+type DiskHealth struct {
+	Writes   uint64
+	Failures uint64 // errors and stalls
+	Stalls   uint64
+	Slowest  time.Duration
+}
+
+// diskGuard is the log store and the stable store as Raft sees them.
+//
+// Writes are done one at a time, each in a goroutine of its own. The one that was
+// told as failed for its time may still succeed later: Raft does not know those
+// entries then, and would later find them behind newer ones. So before anything
+// else is written they are removed again.
+//
+// What is kept of terms and votes must not fail, or Raft panics: it is tried again
+// until it succeeds or the node is given up, and then never returns.
+type diskGuard struct {
+	raft.LogStore
+	raft.StableStore
+
+	cfg   DiskConfig
+	dir   string
+	fatal func(error)
+	turn  chan struct{} // one write at a time
+	dead  chan struct{} // closed when the node is given up
+
+	mu     sync.Mutex
+	health DiskHealth
+	row    int       // failures in a row
+	since  time.Time // of the first of them
+	stale  []span    // entries that were written after all
+	gone   bool
+}
+
+// span is a range of Raft's indexes; none if last is 0.
+type span struct{ first, last uint64 }
+
+// write is one that is being done.
+type write struct {
+	entries span
+	do      func() error
+	given   bool // up
+	ended   bool
+}
+
+func newDiskGuard(logs raft.LogStore, stable raft.StableStore, dir string, cfg DiskConfig, fatal func(error)) *diskGuard {
+	return &diskGuard{
+		LogStore: logs, StableStore: stable, cfg: cfg, dir: dir, fatal: fatal, turn: make(chan struct{}, 1), dead: make(chan struct{}),
+	}
+}
+
+// StoreLog implements raft.LogStore.
+func (g *diskGuard) StoreLog(l *raft.Log) error { return g.StoreLogs([]*raft.Log{l}) }
+
+// StoreLogs implements raft.LogStore.
+func (g *diskGuard) StoreLogs(logs []*raft.Log) error {
+	w := &write{do: func() error { return g.LogStore.StoreLogs(logs) }}
+	if len(logs) > 0 {
+		w.entries = span{logs[0].Index, logs[len(logs)-1].Index}
+	}
+	return g.inTime(w)
+}
+
+// DeleteRange implements raft.LogStore.
+func (g *diskGuard) DeleteRange(first, last uint64) error {
+	return g.inTime(&write{do: func() error { return g.LogStore.DeleteRange(first, last) }})
+}
+
+// Set implements raft.StableStore.
+func (g *diskGuard) Set(key, val []byte) error {
+	return g.surely(func() error { return g.StableStore.Set(key, val) })
+}
+
+// SetUint64 implements raft.StableStore.
+func (g *diskGuard) SetUint64(key []byte, val uint64) error {
+	return g.surely(func() error { return g.StableStore.SetUint64(key, val) })
+}
+
+// inTime does a write and gives its error, or errStalled.
+func (g *diskGuard) inTime(w *write) error {
+	late := time.NewTimer(g.cfg.WriteDeadline)
+	defer late.Stop()
+	select {
+	case g.turn <- struct{}{}:
+	case <-late.C: // one that was given up still hangs
+		return g.failed(errStalled)
+	}
+	done := make(chan error, 1)
+	go func() { done <- g.perform(w) }()
+	select {
+	case err := <-done:
+		return g.outcome(err)
+	case <-late.C:
+	}
+	g.mu.Lock()
+	w.given = !w.ended
+	g.mu.Unlock()
+	if w.given {
+		return g.failed(errStalled)
+	}
+	return g.outcome(<-done)
+}
+
+// perform does a write whose turn it is.
+func (g *diskGuard) perform(w *write) error {
+	began := time.Now()
+	err := g.clean()
+	if err == nil && g.cfg.Fault != nil {
+		err = g.cfg.Fault()
+	}
+	if err == nil {
+		err = w.do()
+	}
+	g.mu.Lock()
+	w.ended = true
+	if w.given && err == nil && w.entries.last != 0 {
+		g.stale = append(g.stale, w.entries)
+	}
+	g.health.Writes++
+	g.health.Slowest = max(g.health.Slowest, time.Since(began))
+	g.mu.Unlock()
+	<-g.turn
+	return err
+}
+
+// clean removes entries that Raft was told are not there.
+func (g *diskGuard) clean() error {
+	g.mu.Lock()
+	stale := g.stale
+	g.mu.Unlock()
+	for _, s := range stale {
+		if err := g.LogStore.DeleteRange(s.first, s.last); err != nil {
+			return fmt.Errorf("remove entries %d to %d, written too late: %w", s.first, s.last, err)
+		}
+	}
+	g.mu.Lock()
+	g.stale = nil
+	g.mu.Unlock()
+	return nil
+}
+
+// surely does a write that may not fail.
+func (g *diskGuard) surely(do func() error) error {
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		hung := time.NewTimer(g.cfg.WriteDeadline * time.Duration(g.cfg.Failures))
+		defer hung.Stop()
+		select {
+		case <-done:
+		case <-g.dead:
+		case <-hung.C:
+			g.giveUp(errStalled)
+		}
+	}()
+	for pause := time.Millisecond; ; pause = min(2*pause, g.cfg.WriteDeadline/4+1) {
+		g.turn <- struct{}{}
+		err := g.perform(&write{do: do})
+		if g.outcome(err) == nil {
+			return nil
+		}
+		select {
+		case <-g.dead:
+			g.hang()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// hang never returns: whoever waits for it is part of a node that has stopped.
+func (*diskGuard) hang() { select {} }
+
+// outcome counts a write that ended.
+func (g *diskGuard) outcome(err error) error {
+	if err != nil {
+		return g.failed(err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.row = 0
+	return nil
+}
+
+// failed counts a failure, and gives the node up if it is one too many.
+func (g *diskGuard) failed(err error) error {
+	g.mu.Lock()
+	g.health.Failures++
+	if errors.Is(err, errStalled) {
+		g.health.Stalls++
+	}
+	if g.row == 0 {
+		g.since = time.Now()
+	}
+	g.row++
+	enough := g.row >= g.cfg.Failures && time.Since(g.since) >= g.cfg.WriteDeadline
+	g.mu.Unlock()
+	if enough {
+		g.giveUp(err)
+	}
+	return err
+}
+
+func (g *diskGuard) giveUp(last error) {
+	g.mu.Lock()
+	first := !g.gone
+	g.gone = true
+	g.mu.Unlock()
+	if first {
+		close(g.dead)
+		g.fatal(fmt.Errorf("%w in %q, the last error: %w; free or mend the disk, then start this node again", ErrDisk, g.dir, last))
+	}
+}
+
+// report gives the counts.
+func (g *diskGuard) report() DiskHealth {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.health
+}
+
+// DiskHealth gives how the writes of this node's log went.
+func (n *Node) DiskHealth() DiskHealth { return n.storage.guard.report() }

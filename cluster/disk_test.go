@@ -1,0 +1,232 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// shakyDisk is a disk whose next writes go as it is told.
+type shakyDisk struct {
+	mu    sync.Mutex
+	err   error
+	stall chan struct{} // while open, writes wait
+}
+
+func (d *shakyDisk) fault() error {
+	d.mu.Lock()
+	err, stall := d.err, d.stall
+	d.mu.Unlock()
+	if stall != nil {
+		<-stall
+	}
+	return err
+}
+
+func (d *shakyDisk) fails(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err = err
+}
+
+// stalls until the function returned is called.
+func (d *shakyDisk) stalls() (mend func()) {
+	stall := make(chan struct{})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stall = stall
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.stall = nil
+		close(stall)
+	}
+}
+
+// guarded gives a guard over a store in memory, its disk, and what it died of.
+func guarded(t *testing.T) (g *diskGuard, store *raft.InmemStore, disk *shakyDisk, died func() error) {
+	t.Helper()
+	store, disk = raft.NewInmemStore(), &shakyDisk{}
+	cfg := DefaultConfig().Disk
+	cfg.Fault = disk.fault
+	var mu sync.Mutex
+	var why error
+	g = newDiskGuard(store, store, "/data", cfg, func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		why = errors.Join(why, err)
+	})
+	return g, store, disk, func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		return why
+	}
+}
+
+func entries(term uint64, first, last uint64) (out []*raft.Log) {
+	for i := first; i <= last; i++ {
+		out = append(out, &raft.Log{Index: i, Term: term})
+	}
+	return out
+}
+
+// Raft was told that they are not there. If they stayed, they would lie behind
+// the entries of a later term, and after a restart make the node's log look
+// older than it is: it could vote for a leader that lacks what was committed.
+func TestEntriesThatWereWrittenTooLateAreRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, store, disk, died := guarded(t)
+		mend := disk.stalls()
+		if err := g.StoreLogs(entries(1, 1, 3)); !errors.Is(err, errStalled) {
+			t.Fatalf("a stalled write gave %v", err)
+		}
+		mend()
+		synctest.Wait()
+		if last, _ := store.LastIndex(); last != 3 {
+			t.Fatalf("the late write left index %d: the test shows nothing", last)
+		}
+		if err := g.StoreLogs(entries(2, 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		var l raft.Log
+		if last, _ := store.LastIndex(); last != 1 {
+			t.Errorf("last index %d, want 1", last)
+		}
+		if err := store.GetLog(1, &l); err != nil || l.Term != 2 {
+			t.Errorf("entry 1 is of term %d (%v), want 2", l.Term, err)
+		}
+		if h := g.report(); h.Stalls != 1 || h.Failures != 1 || h.Writes != 2 || died() != nil {
+			t.Errorf("health %+v, died of %v", h, died())
+		}
+	})
+}
+
+func TestANodeIsGivenUpAfterFailuresInARow(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		cause error
+	}{{"full", syscall.ENOSPC}, {"stalled", errStalled}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g, _, disk, died := guarded(t)
+				mend := func() {}
+				if c.name == "stalled" {
+					mend = disk.stalls()
+				} else {
+					disk.fails(c.cause)
+				}
+				tries := 0
+				for ; died() == nil && tries < 100; tries++ {
+					if g.StoreLogs(entries(1, 1, 1)) == nil {
+						t.Fatal("a write succeeded")
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				mend()
+				synctest.Wait()
+				if tries < g.cfg.Failures || !errors.Is(died(), ErrDisk) || !errors.Is(died(), c.cause) {
+					t.Errorf("after %d tries: %v", tries, died())
+				}
+			})
+		})
+	}
+}
+
+// A hiccup, however many writes fall into it, is no reason to stop.
+func TestAShortBadTimeOfTheDiskIsForgiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _, disk, died := guarded(t)
+		for range 10 {
+			disk.fails(syscall.EIO)
+			for range 20 {
+				if g.StoreLogs(entries(1, 1, 1)) == nil {
+					t.Fatal("a write succeeded")
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			disk.fails(nil)
+			if err := g.StoreLogs(entries(1, 1, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if died() != nil {
+			t.Errorf("given up: %v", died())
+		}
+	})
+}
+
+// Raft panics at an error of these.
+func TestTermsAndVotesAreWrittenInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, store, disk, died := guarded(t)
+		disk.fails(syscall.EIO)
+		time.AfterFunc(time.Second, func() { disk.fails(nil) })
+		if err := g.SetUint64([]byte("term"), 7); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := store.GetUint64([]byte("term")); got != 7 || err != nil || died() != nil {
+			t.Errorf("term %d, %v; died of %v", got, err, died())
+		}
+	})
+}
+
+// shakyBed is a cluster whose disks can be told what to do.
+func shakyBed(t *testing.T, cfg DiskConfig) (*bed, map[string]*shakyDisk, chan error) {
+	t.Helper()
+	disks, died := map[string]*shakyDisk{}, make(chan error, 3)
+	b := newBed(t, 3, func(c *Config) {
+		if disks[c.Name] == nil {
+			disks[c.Name] = &shakyDisk{}
+		}
+		c.Disk, c.Disk.Fault = cfg, disks[c.Name].fault
+		c.Fatal = func(err error) { died <- fmt.Errorf("%s: %w", c.Name, err) }
+	})
+	b.start(b.names...)
+	b.awaitReady()
+	return b, disks, died
+}
+
+// The heartbeats of a leader go on when its disk hangs; it must not.
+func TestALeaderWhoseDiskStallsStepsDown(t *testing.T) {
+	b, disks, _ := shakyBed(t, DiskConfig{WriteDeadline: 300 * time.Millisecond, Failures: 1000})
+	leader, other := b.leader(), b.follower()
+	mend := disks[leader.cfg.Name].stalls()
+	propose(t, other, register(1))
+	if now := b.leader(); now == leader {
+		t.Errorf("%s still leads", leader.Name())
+	}
+	if h := leader.DiskHealth(); h.Stalls == 0 {
+		t.Errorf("no stall was counted: %+v", h)
+	}
+	mend()
+	b.awaitEqual(3)
+}
+
+func TestANodeWithAFullDiskEndsAndComesBack(t *testing.T) {
+	b, disks, died := shakyBed(t, DiskConfig{WriteDeadline: 300 * time.Millisecond, Failures: 5})
+	name, other := b.leader().cfg.Name, b.follower()
+	disks[name].fails(fmt.Errorf("write raft.db: %w", syscall.ENOSPC))
+	var why error
+	for i := 1; why == nil && i < 300; i++ {
+		propose(t, other, register(i))
+		select {
+		case why = <-died:
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if !errors.Is(why, ErrDisk) || !errors.Is(why, syscall.ENOSPC) {
+		t.Fatalf("the node ended with: %v", why)
+	}
+	disks[name].fails(nil)
+	_ = b.nodes[name].storage.close() // as the end of its process does
+	b.kill(name)
+	b.start(name)
+	b.awaitReady()
+	b.awaitEqual(3)
+}

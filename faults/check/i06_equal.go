@@ -1,0 +1,24 @@
+package check
+
+import "github.com/limpet-dev/limpet/faults/history"
+
+// Equal checks I6.
+func Equal(h history.History) []Violation {
+	f := found{invariant: "I6"}
+	first := map[uint64]history.Event{}
+	bad := map[string]bool{} // a node that differs differs for ever
+	for _, e := range h {
+		if e.Kind != history.Hash {
+			continue
+		}
+		o, ok := first[e.Index]
+		switch {
+		case !ok:
+			first[e.Index] = e
+		case o.Hash != e.Hash && !bad[o.Node+e.Node]:
+			bad[o.Node+e.Node] = true
+			f.add(e, "after entry %d the state of node %s is %s and that of node %s is %s", e.Index, o.Node, o.Hash, e.Node, e.Hash)
+		}
+	}
+	return f.list
+}

@@ -1,0 +1,223 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+var errDisk = errors.New("no space left on device")
+
+// disk is what a node keeps over the end of its process.
+type disk struct {
+	logs   *raft.InmemStore
+	stable *raft.InmemStore
+
+	mu    sync.Mutex
+	snaps []*snap
+	delay time.Duration // of each write
+	fails bool
+	dead  chan struct{} // closed when the process that has it open dies
+}
+
+func newDisk() *disk { return &disk{logs: raft.NewInmemStore(), stable: raft.NewInmemStore()} }
+
+// open gives the disk to a process.
+func (d *disk) open(wrote func(*raft.Log)) *openDisk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dead = make(chan struct{})
+	return &openDisk{disk: d, dead: d.dead, wrote: wrote}
+}
+
+// cutPower ends the process that has it open: nothing of it is written after
+// this, not even a write that is under way, unless keep says that it just made
+// it.
+func (o *openDisk) cutPower(keep bool) {
+	o.disk.mu.Lock()
+	defer o.disk.mu.Unlock()
+	if !o.off {
+		o.off, o.keep = true, keep
+		close(o.dead)
+	}
+}
+
+// trouble makes writes slow, or fail.
+func (d *disk) trouble(delay time.Duration, fails bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.delay, d.fails = delay, fails
+}
+
+// openDisk is a disk in the hands of one process. It implements raft.LogStore,
+// raft.StableStore and raft.SnapshotStore.
+type openDisk struct {
+	disk  *disk
+	dead  chan struct{}
+	wrote func(*raft.Log) // a write begins
+	off   bool            // guarded by disk.mu
+	keep  bool
+}
+
+func (o *openDisk) isOff() (off, keep bool) {
+	o.disk.mu.Lock()
+	defer o.disk.mu.Unlock()
+	return o.off, o.keep
+}
+
+// FirstIndex implements raft.LogStore.
+func (o *openDisk) FirstIndex() (uint64, error) { return o.disk.logs.FirstIndex() }
+
+// LastIndex implements raft.LogStore.
+func (o *openDisk) LastIndex() (uint64, error) { return o.disk.logs.LastIndex() }
+
+// GetLog implements raft.LogStore.
+func (o *openDisk) GetLog(index uint64, log *raft.Log) error { return o.disk.logs.GetLog(index, log) }
+
+// StoreLog implements raft.LogStore.
+func (o *openDisk) StoreLog(log *raft.Log) error { return o.StoreLogs([]*raft.Log{log}) }
+
+// StoreLogs implements raft.LogStore.
+func (o *openDisk) StoreLogs(logs []*raft.Log) error {
+	if off, _ := o.isOff(); off {
+		return errDisk
+	}
+	o.disk.mu.Lock()
+	delay, fails := o.disk.delay, o.disk.fails
+	o.disk.mu.Unlock()
+	if fails {
+		return errDisk
+	}
+	for _, l := range logs {
+		o.wrote(l)
+	}
+	if delay > 0 {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-o.dead:
+		}
+	}
+	if off, keep := o.isOff(); off && !keep {
+		return errDisk
+	}
+	copies := make([]*raft.Log, len(logs))
+	for i, l := range logs {
+		c := *l
+		c.Data = append([]byte(nil), l.Data...)
+		copies[i] = &c
+	}
+	return o.disk.logs.StoreLogs(copies)
+}
+
+// DeleteRange implements raft.LogStore.
+func (o *openDisk) DeleteRange(low, high uint64) error {
+	if off, _ := o.isOff(); off {
+		return errDisk
+	}
+	return o.disk.logs.DeleteRange(low, high)
+}
+
+// Set implements raft.StableStore. A dead process writes nothing and is not
+// told, because Raft panics over an error here.
+func (o *openDisk) Set(key, val []byte) error {
+	if off, _ := o.isOff(); off {
+		return nil
+	}
+	return o.disk.stable.Set(key, val)
+}
+
+// Get implements raft.StableStore.
+func (o *openDisk) Get(key []byte) ([]byte, error) { return o.disk.stable.Get(key) }
+
+// SetUint64 implements raft.StableStore.
+func (o *openDisk) SetUint64(key []byte, val uint64) error {
+	if off, _ := o.isOff(); off {
+		return nil
+	}
+	return o.disk.stable.SetUint64(key, val)
+}
+
+// GetUint64 implements raft.StableStore.
+func (o *openDisk) GetUint64(key []byte) (uint64, error) { return o.disk.stable.GetUint64(key) }
+
+// snap is a finished snapshot.
+type snap struct {
+	meta raft.SnapshotMeta
+	data []byte
+}
+
+// Create implements raft.SnapshotStore.
+func (o *openDisk) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, _ raft.Transport,
+) (raft.SnapshotSink, error) {
+	s := &snap{meta: raft.SnapshotMeta{
+		Version: version, ID: time.Now().Format(time.RFC3339Nano), Index: index, Term: term,
+		Configuration: configuration, ConfigurationIndex: configurationIndex,
+	}}
+	return &snapSink{disk: o, snap: s}, nil
+}
+
+// List implements raft.SnapshotStore: the newest first, two at most.
+func (o *openDisk) List() ([]*raft.SnapshotMeta, error) {
+	o.disk.mu.Lock()
+	defer o.disk.mu.Unlock()
+	var out []*raft.SnapshotMeta
+	for i := len(o.disk.snaps) - 1; i >= 0; i-- {
+		meta := o.disk.snaps[i].meta
+		out = append(out, &meta)
+	}
+	return out, nil
+}
+
+// Open implements raft.SnapshotStore.
+func (o *openDisk) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	o.disk.mu.Lock()
+	defer o.disk.mu.Unlock()
+	for _, s := range o.disk.snaps {
+		if s.meta.ID == id {
+			meta := s.meta
+			return &meta, io.NopCloser(bytes.NewReader(s.data)), nil
+		}
+	}
+	return nil, nil, errors.New("no such snapshot")
+}
+
+// snapSink is a snapshot that is being written.
+type snapSink struct {
+	disk *openDisk
+	snap *snap
+}
+
+// Write implements io.Writer.
+func (s *snapSink) Write(b []byte) (int, error) {
+	s.snap.data = append(s.snap.data, b...)
+	return len(b), nil
+}
+
+// Close implements io.Closer: the snapshot is there from now on.
+func (s *snapSink) Close() error {
+	d := s.disk.disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.disk.off {
+		return errDisk
+	}
+	s.snap.meta.Size = int64(len(s.snap.data))
+	d.snaps = append(d.snaps, s.snap)
+	if len(d.snaps) > 2 {
+		d.snaps = d.snaps[1:]
+	}
+	return nil
+}
+
+// ID implements raft.SnapshotSink.
+func (s *snapSink) ID() string { return s.snap.meta.ID }
+
+// Cancel implements raft.SnapshotSink.
+func (*snapSink) Cancel() error { return nil }

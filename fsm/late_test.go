@@ -1,0 +1,32 @@
+package fsm_test
+
+import (
+	"testing"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+// A worker is told to give an attempt up and says that it has, by way of a node
+// that does not know yet that the attempt is over.
+func TestACancellationOfAnAttemptThatIsOverDoesNotEndTheNextOne(t *testing.T) {
+	b := newBed(t)
+	b.workflow("w", limpetv1.Strategy_STRATEGY_SOFT, []taskSpec{{name: "a"}})
+	b.register("one", 1, nil, "w:a")
+	b.attach("one", "n1")
+	b.trigger(&limpetv1.RunSpec{RunId: b.id("r"), Workflow: "w"})
+	b.sleep(b.m.View().Settings().DeliveryTimeout) // not STARTED: taken back, and assigned again
+	if got := b.task("r.a"); got.Status != fsm.Assigned || got.Attempt != 1 {
+		t.Fatalf("the task run is %s at attempt %d, want ASSIGNED at 1", got.Status, got.Attempt)
+	}
+	res := b.do(reportCommand("cancelled", string(b.task("r.a").ID), 0, ""))
+	if got := b.task("r.a"); got.Status != fsm.Assigned || res.Refusal == nil || res.Refusal.Code != fsm.CodeStale || b.fenced != 1 {
+		t.Errorf("attempt 0 is cancelled: the task run is %s, the answer %v, fenced %d; want ASSIGNED, a refusal and 1", got.Status, res.Refusal, b.fenced)
+	}
+	if res := b.do(reportCommand("cancelled", string(b.task("r.a").ID), 1, "")); res.Refusal != nil || b.task("r.a").Status != fsm.Cancelled {
+		t.Errorf("attempt 1 is cancelled: the task run is %s, the answer %v", b.task("r.a").Status, res.Refusal)
+	}
+	if res := b.do(reportCommand("cancelled", string(b.task("r.a").ID), 0, "")); !res.Ignored || b.fenced != 1 {
+		t.Errorf("what is cancelled is cancelled again: %+v, fenced %d; want ignored, and not counted", res, b.fenced)
+	}
+}
