@@ -169,7 +169,8 @@ func (p *program) listenFor(b *backend) {
 	p.http = &http.Server{
 		Handler: rest.New(rest.Config{
 			Backend: b, Verifier: verifier, Counters: p.counters, Ready: p.node.Ready, Version: version(), Logger: p.log.Named("http"),
-			Gossip: func() rest.GossipCounts { return rest.GossipCounts(p.node.WorkerGossip()) },
+			Gossip:  func() rest.GossipCounts { return rest.GossipCounts(p.node.WorkerGossip()) },
+			History: func() rest.HistoryCounts { return rest.HistoryCounts(p.node.HistoryStats()) },
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 	}

@@ -124,5 +124,10 @@ func (s *server) nodeMetrics(e *exposition) {
 	e.write("limpet_probes_total", "counter", "Workers in doubt that this node asked all nodes after while it led, by what they said.",
 		sample{[]string{"verdict", "alive"}, g.ProbedAlive}, sample{[]string{"verdict", "gone"}, g.ProbedGone},
 		sample{[]string{"verdict", "unsure"}, g.ProbedUnsure})
+	h := s.History()
+	e.gauge("limpet_history_files", "Files of finished runs on this node's disk.", int64(h.Files))
+	e.gauge("limpet_history_bytes", "Their size.", h.Bytes)
+	e.gauge("limpet_history_waiting", "Finished runs that wait for the disk.", int64(h.Waiting))
+	e.counter("limpet_history_dropped_total", "Finished runs that could not be written.", int64(h.Dropped))
 	e.counter("limpet_oversized_total", "Payloads that were too large.", c.Oversized.Load())
 }

@@ -38,10 +38,19 @@ type Config struct {
 	Ready func() (ok bool, reason string)
 	// Gossip gives what this node's gossip says of workers; nil without gossip.
 	Gossip func() GossipCounts
+	// History gives the figures of this node's history; nil without one.
+	History func() HistoryCounts
 	// Version of the program, for metrics and the verbose health check.
 	Version string
 	// Logger is nil for silence.
 	Logger hclog.Logger
+}
+
+// HistoryCounts are the figures of the finished runs on disk for the metrics.
+type HistoryCounts struct {
+	Files            int
+	Bytes            int64
+	Waiting, Dropped int
 }
 
 // GossipCounts are the figures on the gossip of workers for the metrics.
@@ -60,6 +69,9 @@ type server struct {
 func New(cfg Config) http.Handler {
 	if cfg.Ready == nil {
 		cfg.Ready = func() (bool, string) { return true, "" }
+	}
+	if cfg.History == nil {
+		cfg.History = func() HistoryCounts { return HistoryCounts{} }
 	}
 	if cfg.Gossip == nil {
 		cfg.Gossip = func() GossipCounts { return GossipCounts{} }
