@@ -20,11 +20,13 @@ type Target struct {
 	Addrs []string // its nodes
 	Token string   // "" sends none
 	Gzip  bool     // compress calls, as some SDKs do
+	Plain bool     // make calls with the ordinary gRPC client; gzip needs it
 	PIDs  []int    // its processes on this machine, if known
 }
 
 // wire is the connections to a target: to every node one for the callers and
-// one for the workers, as two programs would have.
+// one for the workers, as two programs would have; for each, one more for the
+// streams, unless all goes over the ordinary client.
 type wire struct {
 	target  Target
 	callers []grpc.ClientConnInterface
@@ -42,8 +44,14 @@ func dial(t Target) (*wire, error) {
 				w.Close()
 				return nil, err
 			}
-			*list = append(*list, conn)
 			w.close = append(w.close, conn.Close)
+			if t.Plain || t.Gzip {
+				*list = append(*list, conn)
+				continue
+			}
+			calls := newLean(addr, t.Token, conn)
+			*list = append(*list, calls)
+			w.close = append(w.close, calls.Close)
 		}
 	}
 	return w, nil

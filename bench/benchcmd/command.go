@@ -83,6 +83,7 @@ func New(env Env) *cobra.Command {
 	f.DurationVar(&c.opts.Duration, "duration", 10*time.Second, "how long is measured")
 	f.DurationVar(&c.opts.Warmup, "warmup", 2*time.Second, "load before it is measured")
 	f.BoolVar(&c.opts.Target.Gzip, "gzip", false, "compress calls, as some SDKs do")
+	f.BoolVar(&c.opts.Target.Plain, "plain-client", false, "make calls with the ordinary gRPC client, which takes more of the machine")
 	f.StringVar(&c.csv, "csv", "", "append the figures to a file, one line for each measurement")
 	f.StringVar(&c.compare, "compare", "", "--compare A B measures two targets in turns and prints the ratios B/A")
 	f.StringVar(&c.tokenB, "compare-token", "", "token for the second target")
@@ -166,7 +167,7 @@ func (c *command) measureAt(ctx context.Context, measure measurement, spec strin
 func (c *command) measureOpen(ctx context.Context, measure measurement, t *target) (*bench.Result, error) {
 	o := c.opts
 	o.Target = t.Target
-	o.Target.Gzip = c.opts.Target.Gzip
+	o.Target.Gzip, o.Target.Plain = c.opts.Target.Gzip, c.opts.Target.Plain
 	o.Progress = c.bar.set
 	r, err := measure.run(ctx, &o, t.cluster)
 	c.bar.clear()

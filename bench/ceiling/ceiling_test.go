@@ -42,22 +42,29 @@ func options(addr string) *bench.Options {
 // client itself loses some.
 func TestEveryRunOfTheClientEnds(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		dir  string
-		gzip bool
-		run  func(context.Context, *bench.Options) (*bench.Result, error)
+		name  string
+		dir   string
+		gzip  bool
+		big   bool
+		plain bool
+		run   func(context.Context, *bench.Options) (*bench.Result, error)
 	}{
-		{"throughput", "", false, bench.Throughput},
-		{"throughput with gzip", "", true, bench.Throughput},
-		{"throughput with a log", t.TempDir(), false, bench.Throughput},
-		{"bulk", "", false, func(ctx context.Context, o *bench.Options) (*bench.Result, error) { return bench.Bulk(ctx, o, 10) }},
-		{"workers", "", false, func(ctx context.Context, o *bench.Options) (*bench.Result, error) {
+		{"throughput", "", false, false, false, bench.Throughput},
+		{"throughput by the ordinary client", "", false, false, true, bench.Throughput},
+		{"large inputs", "", false, true, false, bench.Throughput},
+		{"throughput with gzip", "", true, false, false, bench.Throughput},
+		{"throughput with a log", t.TempDir(), false, false, false, bench.Throughput},
+		{"bulk", "", false, true, false, func(ctx context.Context, o *bench.Options) (*bench.Result, error) { return bench.Bulk(ctx, o, 10) }},
+		{"workers", "", false, false, false, func(ctx context.Context, o *bench.Options) (*bench.Result, error) {
 			return bench.Workers(ctx, o, []int{1})
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := options(serve(t, c.dir))
-			o.Target.Gzip = c.gzip
+			o.Target.Gzip, o.Target.Plain = c.gzip, c.plain
+			if c.big { // more than the windows of a connection hold
+				o.Payload = 100_000
+			}
 			r, err := c.run(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
