@@ -136,8 +136,12 @@ func NewPlan(seed uint64) *Plan {
 	}
 	d.calls(p)
 	d.faults(p)
-	slices.SortStableFunc(p.Steps, func(a, b Step) int { return int(min(1, max(-1, a.At-b.At))) })
+	p.sort()
 	return p
+}
+
+func (p *Plan) sort() {
+	slices.SortStableFunc(p.Steps, func(a, b Step) int { return int(min(1, max(-1, a.At-b.At))) })
 }
 
 type dice struct{ *rand.Rand }
