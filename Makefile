@@ -39,9 +39,10 @@ run: build ## three nodes on this machine, for a look
 	bin/limpet dev --nodes 3
 
 .PHONY: test
-test: ## all Go tests with the race detector, then the SDK suites
+test: ## all Go tests with the race detector, simulated scenarios, then the SDK suites
 	@status=0
 	$(MAKE) --no-print-directory go-test || status=1
+	$(MAKE) --no-print-directory sim-test || status=1
 	$(MAKE) --no-print-directory sdk-test || status=1
 	exit $$status
 
@@ -51,6 +52,26 @@ go-test: ## all Go tests with the race detector; ARGS="-run X ./fsm" for a part
 	rm -f $(CACHE)/go-counts
 	go build -o $(CACHE)/testcount ./internal/testcount
 	go test -json -race -shuffle=on -timeout 20m $(or $(ARGS),./...) | $(CACHE)/testcount -counts $(CACHE)/go-counts
+
+# Scenarios are played without the race detector: it costs ten times as much.
+.PHONY: sim-test
+sim-test: ## 2,000 simulated scenarios, or as many as five minutes allow; ARGS="-seeds 100 -from 7" for others
+	@mkdir -p $(CACHE)
+	go test -c -o $(CACHE)/sim.test ./faults/sim
+	$(CACHE)/sim.test -test.run 'TestScenarios|TestNamedScenarios' -test.timeout 20m -seeds 2000 -bound 5m -shrink 40 $(ARGS) -test.v 2>&1 \
+		| grep -v -e '^ *--- PASS: .*/' -e '^=== '
+
+.PHONY: soak
+soak: ## simulated scenarios without end, with their number and virtual hours; ARGS="-from 1000000" for other seeds
+	@mkdir -p $(CACHE)/soak
+	go test -c -o $(CACHE)/sim.test ./faults/sim
+	$(CACHE)/sim.test -test.run TestScenarios -test.timeout 0 -seeds 1000000000 -shrink 40 -dump $(CACHE)/soak $(ARGS)
+
+.PHONY: bugs
+bugs: ## puts each deliberate bug into the code and counts the scenarios until it is caught
+	@mkdir -p $(CACHE)
+	go test -tags limpet_bugs -c -o $(CACHE)/bugs.test ./faults/sim
+	$(CACHE)/bugs.test -test.run TestEveryBugIsCaught -test.timeout 30m -tries 400 $(ARGS) -test.v 2>&1 | grep -v -e '^ *--- PASS: .*/' -e '^=== '
 
 .PHONY: sdk-test
 sdk-test: ## the published SDKs against a real cluster

@@ -45,7 +45,7 @@ func (d *delivery) take(e history.Event) {
 	switch e.Kind {
 	case history.WorkerAttach:
 		d.since[e.Worker] = e.At
-	case history.WorkerStop, history.WorkerFreeze, history.WorkerThaw, history.WorkerStart:
+	case history.WorkerStop, history.WorkerFreeze, history.WorkerThaw, history.WorkerStart, history.WorkerDetach:
 		delete(d.since, e.Worker)
 	case history.FaultBegin:
 		d.faults++

@@ -43,7 +43,10 @@ const (
 	WorkerStop   Kind = "worker.stop"
 	WorkerFreeze Kind = "worker.freeze"
 	WorkerThaw   Kind = "worker.thaw"
+	// WorkerAttach and WorkerDetach: a stream of assignments was opened at Node,
+	// and has ended.
 	WorkerAttach Kind = "worker.attach"
+	WorkerDetach Kind = "worker.detach"
 )
 
 // What nodes tell, or the lab about them.

@@ -136,8 +136,12 @@ func NewPlan(seed uint64) *Plan {
 	}
 	d.calls(p)
 	d.faults(p)
-	slices.SortStableFunc(p.Steps, func(a, b Step) int { return int(min(1, max(-1, a.At-b.At))) })
+	p.sort()
 	return p
+}
+
+func (p *Plan) sort() {
+	slices.SortStableFunc(p.Steps, func(a, b Step) int { return int(min(1, max(-1, a.At-b.At))) })
 }
 
 type dice struct{ *rand.Rand }
@@ -183,9 +187,17 @@ func (d dice) calls(p *Plan) {
 
 // faults strew faults over the scenario; some overlap.
 func (d dice) faults(p *Plan) {
-	for at := d.between(500*time.Millisecond, 3*time.Second); at < p.Length-2*time.Second; at += d.between(500*time.Millisecond, 4*time.Second) {
+	low, high := 500*time.Millisecond, 4*time.Second
+	calm := d.chance(0.3) // time enough between them to see what has to heal by itself
+	if calm {
+		low, high = 11*time.Second, 18*time.Second
+	}
+	for at := d.between(500*time.Millisecond, 3*time.Second); at < p.Length-2*time.Second; at += d.between(low, high) {
 		s := Step{At: at, For: d.between(300*time.Millisecond, 5*time.Second)}
 		d.fault(p, &s)
+		if calm && d.chance(0.5) {
+			s.Do, s.Who, s.For, s.By = WorkerCut, []string{d.worker(p), d.node(p), d.node(p)}, d.between(3*time.Second, 5*time.Second), 0
+		}
 		s.For = min(s.For, p.Length-s.At)
 		p.Steps = append(p.Steps, s)
 	}
@@ -195,7 +207,7 @@ func (d dice) fault(p *Plan, s *Step) {
 	node, worker := []string{d.node(p)}, []string{d.worker(p)}
 	kinds := []Act{
 		Split, OneWay, Bridge, Alone, Alone, Weather, Weather, Crash, Crash, CrashLead, CrashLead, Restart, Freeze, SlowDisk, FullDisk,
-		ClockJump, ClockDrift, Transfer, WorkerCrash, WorkerCrash, WorkerFreeze, WorkerFreeze, WorkerZombie, WorkerCut,
+		ClockJump, ClockDrift, Transfer, WorkerCrash, WorkerCrash, WorkerFreeze, WorkerFreeze, WorkerZombie, WorkerCut, WorkerCut, WorkerCut,
 	}
 	switch n := d.IntN(40); {
 	case n == 0:

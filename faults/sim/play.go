@@ -61,8 +61,12 @@ func (w *world) calls() map[Act]func(Step) {
 	}
 	return map[Act]func(Step){
 		Trigger: func(s Step) {
-			if run, ok := c.trigger(w.ctx, host, s.Who[0], "", "", ""); ok && w.chance(0.8) {
+			run, ok := c.trigger(w.ctx, host, s.Who[0], "", "", "")
+			if ok && w.chance(0.8) {
 				c.subscribe(host, run)
+			}
+			if ok && w.chance(0.3) {
+				c.read(w.ctx, host, run)
 			}
 		},
 		Push: func(s Step) { c.event(w.ctx, host, s.Who[0]) },

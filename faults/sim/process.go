@@ -97,11 +97,9 @@ func (s *hubSink) Reset() {
 
 // start begins a life of a node, on what it had kept.
 func (w *world) start(name string) error {
-	// Two faults of one node may end at once. A mutex would stop virtual time.
-	w.starting <- struct{}{}
-	defer func() { <-w.starting }()
+	defer w.turn(name)()
 	w.mu.Lock()
-	if w.procs[name] != nil {
+	if w.procs[name] != nil || w.ctx.Err() != nil {
 		w.mu.Unlock()
 		return nil
 	}
@@ -213,8 +211,23 @@ func (w *world) bury(p *process) {
 	_ = p.hub.Close(ctx)
 }
 
+// turn keeps a node from being started and stopped at the same time; what it
+// gives ends the turn.
+func (w *world) turn(name string) func() {
+	w.mu.Lock()
+	c := w.turns[name]
+	if c == nil {
+		c = make(chan struct{}, 1)
+		w.turns[name] = c
+	}
+	w.mu.Unlock()
+	c <- struct{}{}
+	return func() { <-c }
+}
+
 // stop ends a life with a goodbye, as an operator does.
 func (w *world) stop(name string) {
+	defer w.turn(name)()
 	w.mu.Lock()
 	p := w.procs[name]
 	delete(w.procs, name)

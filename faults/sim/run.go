@@ -153,9 +153,11 @@ func (w *world) keep(v fsm.View) {
 // bringDown ends everything, so that no goroutine is left in the bubble.
 func (w *world) bringDown() {
 	w.stopAll()
-	for _, name := range w.others() {
-		w.crash(name, true)
+	for range 2 { // what was being started is there after the first
+		for _, name := range w.others() {
+			w.crash(name, true)
+		}
+		w.background.Wait()
 	}
-	w.background.Wait()
 	time.Sleep(afterlife)
 }

@@ -18,6 +18,8 @@ import (
 var (
 	seeds  = flag.Int("seeds", 10, "how many scenarios to play")
 	from   = flag.Uint64("from", 1, "the first seed")
+	times  = flag.Int("times", 2, "how many seeds each named scenario is played with")
+	repeat = flag.Int("repeat", 1, "how often each scenario is played: a seed is not repeated exactly")
 	bound  = flag.Duration("bound", 0, "begin no scenario after this time; 0 for no bound")
 	beside = flag.Int("beside", 2, "how many scenarios are played at a time")
 	dump   = flag.String("dump", "", "write the history of failed scenarios into this folder")
@@ -51,6 +53,9 @@ func TestScenarios(t *testing.T) {
 				t.Run(fmt.Sprint(seed), func(t *testing.T) {
 					p := sim.NewPlan(seed)
 					out := play(t, p)
+					for n := 1; n < *repeat && !out.Failed(); n++ {
+						t.Run("again", func(t *testing.T) { out = play(t, p) })
+					}
 					played.Add(1)
 					virtual.Add(int64(out.Virtual))
 					if out.Failed() {
@@ -67,6 +72,30 @@ func TestScenarios(t *testing.T) {
 	took := time.Since(began)
 	t.Logf("%d scenarios from seed %d, %.1f virtual hours in %v: %.1f a second",
 		played.Load(), *from, time.Duration(virtual.Load()).Hours(), took.Round(time.Second), float64(played.Load())/took.Seconds())
+}
+
+// Each named scenario, with the calls of a few seeds around it.
+func TestNamedScenarios(t *testing.T) {
+	for _, n := range sim.NamedPlans() {
+		for seed := *from; seed < *from+uint64(*times); seed++ {
+			t.Run(fmt.Sprintf("%s/%d", n.Name, seed), func(t *testing.T) {
+				p := n.Plan(seed)
+				out := play(t, p)
+				if out.Failed() {
+					report(t, p, out)
+				}
+				finals := 0
+				for _, e := range out.History {
+					if e.Kind == history.RunFinal {
+						finals++
+					}
+				}
+				if finals == 0 {
+					t.Error("no run has ended: nothing was shown")
+				}
+			})
+		}
+	}
 }
 
 // progress prints now and then how far a long series has come.

@@ -19,6 +19,9 @@ const (
 	heartbeatEvery = time.Second
 	// streamPatience is how long a stream over a cut way lives: the keepalive.
 	streamPatience = 3
+	// connectPatience is how long a worker waits for a node before it turns to
+	// another one.
+	connectPatience = time.Second
 )
 
 // worker is a machine on which a worker program is kept running.
@@ -225,7 +228,10 @@ func (in *incarnation) register(node string) error {
 func (in *incarnation) listen(node string) error {
 	ctx, cancel := context.WithCancel(in.ctx)
 	defer cancel()
-	if err := in.world.net.cross(ctx, way{in.host, node}); err != nil {
+	connect, stop := context.WithTimeout(ctx, connectPatience)
+	err := in.world.net.cross(connect, way{in.host, node})
+	stop()
+	if err != nil {
 		return err
 	}
 	p := in.world.proc(node)
@@ -259,7 +265,8 @@ func (in *incarnation) listen(node string) error {
 		cancel()
 	})
 	parts.Go(func() { in.receive(ctx, node, orders) })
-	err := <-ended
+	err = <-ended
+	in.world.rec.Add(history.Event{Kind: history.WorkerDetach, Worker: in.workerID(), Incarnation: in.name, Node: node})
 	cancel()
 	parts.Wait()
 	return err

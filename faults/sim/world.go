@@ -25,11 +25,10 @@ type world struct {
 
 	mu    sync.Mutex
 	procs map[string]*process
-	// starting is held by the one who starts a node.
-	starting chan struct{}
-	disks    map[string]*disk
-	rng      *rand.Rand
-	fatal    []string
+	disks map[string]*disk
+	turns map[string]chan struct{}
+	rng   *rand.Rand
+	fatal []string
 
 	workers    []*worker
 	clients    *clients
@@ -38,7 +37,7 @@ type world struct {
 
 func newWorld(p *Plan, log io.Writer) *world {
 	w := &world{
-		plan: p, rec: history.NewRecorder(nil), log: log, procs: map[string]*process{}, starting: make(chan struct{}, 1), disks: map[string]*disk{},
+		plan: p, rec: history.NewRecorder(nil), log: log, procs: map[string]*process{}, disks: map[string]*disk{}, turns: map[string]chan struct{}{},
 		rng: rand.New(rand.NewPCG(p.Seed, 1)), net: newNetwork(rand.New(rand.NewPCG(p.Seed, 2))),
 	}
 	for i := range p.Nodes {

@@ -37,8 +37,8 @@ const (
 	EarlyExpiry Bug = "lease-expires-after-election"
 	// NoDedup: request ids are not remembered.
 	NoDedup Bug = "no-dedup"
-	// StaleRead: a leader answers linearizable reads without asking whether it
-	// still is one.
+	// StaleRead: linearizable reads are answered from a node's own state, without
+	// asking the leader how far the log has come.
 	StaleRead Bug = "stale-read"
 	// SuspectMoves: a SOFT pin moves as soon as its worker's stream broke.
 	SuspectMoves Bug = "suspect-moves-pin"
