@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/bugs"
 )
 
 // clusterClock makes the stamps of one term. It runs on this process' monotonic
@@ -27,6 +28,9 @@ func newClusterClock(at fsm.Instant, led time.Duration, wall, mono func() time.T
 
 // now is the cluster time of the moment.
 func (c *clusterClock) now() fsm.Instant {
+	if bugs.On(bugs.WallClock) {
+		return max(c.base.Add(c.wall().Sub(c.start)), c.last)
+	}
 	return max(c.base.Add(c.mono().Sub(c.start)), c.last)
 }
 

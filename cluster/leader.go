@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/bugs"
 )
 
 // leaderRetry is the pause before a leader whose duties failed takes them up
@@ -106,6 +107,7 @@ func (n *Node) reign(ctx context.Context) error {
 		liveness: newLiveness(n.cfg.Lease, n.awake.now()),
 		probing:  make(chan struct{}, maxProbes), testimonies: make(chan testimony, maxProbes),
 	}
+	r.proposer.early = n.early
 	if state.view.ClusterID() == "" && n.cfg.BootstrapCommand != nil {
 		r.propose(n.cfg.BootstrapCommand())
 	}
@@ -136,4 +138,15 @@ func (r *reign) propose(cmd fsm.Command) {
 		cmd.RequestId = newRequestID()
 	}
 	r.proposer.queue.put([]fsm.Command{cmd})
+}
+
+// early does with entries that are not committed what only committed ones are
+// for: two deliberate bugs.
+func (n *Node) early(head *fsm.Machine, out fsm.Outcome) {
+	if bugs.On(bugs.AckEarly) {
+		n.forward.answer(out.Results)
+		return
+	}
+	n.machine.now.Store(&applied{view: head.View(), stamp: head.Stamp(), at: time.Now()})
+	n.fanout.push(out.Effects)
 }

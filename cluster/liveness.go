@@ -10,6 +10,7 @@ import (
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/bugs"
 )
 
 const (
@@ -197,7 +198,7 @@ func (l *liveness) verdict(e *watched, heard, now time.Time) string {
 		}
 		return orUnknown(e.reason) + ", and " + e.gone
 	}
-	if now.Sub(l.start) < l.cfg.TTL {
+	if now.Sub(l.start) < l.cfg.TTL && !bugs.On(bugs.EarlyExpiry) {
 		return "" // no lease is lost because the leader changed
 	}
 	since := e.seen

@@ -161,7 +161,7 @@ func (n *Node) localMembership(ctx context.Context, r *limpetv1.MembershipReques
 		n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = true })
 		return nil
 	case limpetv1.MembershipRequest_TRANSFER:
-		return n.transfer()
+		return n.transfer(ctx)
 	case limpetv1.MembershipRequest_REMOVE:
 		return n.remove(ctx, r.GetNode())
 	default:
@@ -169,11 +169,11 @@ func (n *Node) localMembership(ctx context.Context, r *limpetv1.MembershipReques
 	}
 }
 
-func (n *Node) transfer() error {
+func (n *Node) transfer(ctx context.Context) error {
 	if len(n.servers()) < 2 {
 		return fmt.Errorf("%w: this is the only node", ErrRefused)
 	}
-	if err := n.raft.LeadershipTransfer().Error(); err != nil {
+	if err := n.abdicate(ctx); err != nil {
 		return fmt.Errorf("transfer leadership: %w", err)
 	}
 	return nil

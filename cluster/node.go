@@ -17,6 +17,8 @@ import (
 	"github.com/limpet-dev/limpet/fsm"
 )
 
+const abdicateTick = 5 * time.Millisecond
+
 // Node is one coordinator node. All its methods may be called by any goroutine.
 type Node struct {
 	cfg         Config
@@ -156,15 +158,30 @@ func (n *Node) Close(ctx context.Context) error {
 }
 
 func (n *Node) handOver(ctx context.Context) {
-	done := make(chan error, 1)
-	go func() { done <- n.raft.LeadershipTransfer().Error() }() // ends with Raft at the latest
-	select {
-	case err := <-done:
-		if err != nil {
-			n.log.Warn("hand over leadership; the others will elect", "error", err)
-		}
-	case <-ctx.Done():
+	if err := n.abdicate(ctx); err != nil && ctx.Err() == nil {
+		n.log.Warn("hand over leadership; the others will elect", "error", err)
 	}
+}
+
+// abdicate asks Raft to hand leadership over and waits until this node does not
+// lead. Raft's own future is not waited for: it is never answered if Raft is
+// shut down before it has looked at it.
+func (n *Node) abdicate(ctx context.Context) error {
+	n.raft.LeadershipTransfer()
+	tick := time.NewTicker(abdicateTick)
+	defer tick.Stop()
+	limit := time.NewTimer(2 * n.cfg.Raft.Election) // a transfer gives up after one
+	defer limit.Stop()
+	for n.raft.State() == raft.Leader {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return errors.New("no other node took over in time")
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // Kill stops the node as a crash would: it hands nothing over and says nothing.

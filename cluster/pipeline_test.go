@@ -74,3 +74,12 @@ func TestAPipelineThatFailedHoldsUpNoSender(t *testing.T) {
 		})
 	}
 }
+
+func TestALeaderThatNobodyCanFollowGivesUpHandingOver(t *testing.T) {
+	b := newBed(t, 1, nil)
+	b.start("node-1")
+	b.awaitReady()
+	if err := b.leader().abdicate(t.Context()); err == nil {
+		t.Error("the only node handed leadership over")
+	}
+}

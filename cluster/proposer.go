@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/bugs"
 )
 
 // entryLog is what the proposer needs of Raft.
@@ -34,6 +35,8 @@ type proposer struct {
 
 	slots    chan struct{} // one per entry in flight
 	inFlight chan proposal // in order
+	// early is told what was proposed before it is committed, by a deliberate bug.
+	early func(head *fsm.Machine, out fsm.Outcome)
 	// proposed is the instant of the newest entry given to Raft: what a
 	// linearizable read has to wait for.
 	proposed atomic.Int64
@@ -116,11 +119,13 @@ func (p *proposer) step(look bool) (more bool, err error) {
 	}
 	stamp := p.clock.stamp()
 	p.head.Begin(stamp)
-	results := p.head.ApplyCommands(cmds).Results
+	out := p.head.ApplyCommands(cmds)
+	results := out.Results
 	p.view = p.head.Peek()
 	added := p.decided(stamp.Instant)
 	if len(added) > 0 {
-		results = append(results, p.head.ApplyCommands(added).Results...)
+		rest := p.head.ApplyCommands(added)
+		results, out.Effects = append(results, rest.Results...), append(out.Effects, rest.Effects...)
 	}
 	entry := fsm.Entry{Stamp: stamp, Commands: append(slices.Clip(cmds), added...)}
 	data, err := entry.Encode()
@@ -129,6 +134,9 @@ func (p *proposer) step(look bool) (more bool, err error) {
 	}
 	p.proposed.Store(int64(stamp.Instant))
 	p.inFlight <- proposal{future: p.log.Apply(data, 0), cmds: cmds, seq: lastSeq(results)}
+	if bugs.On(bugs.AckEarly) || bugs.On(bugs.AssignEarly) {
+		p.early(p.head, out)
+	}
 	return len(added) >= FullPass, nil
 }
 

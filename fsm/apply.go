@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/internal/bugs"
 )
 
 // applyOne counts the command, answers a repeated request from memory, and
@@ -12,7 +13,7 @@ func (m *Machine) applyOne(c Command) Result {
 	s := m.st
 	s.seq++
 	id := string(c.GetRequestId())
-	if old, ok := s.requests.Get(id); ok && id != "" {
+	if old, ok := s.requests.Get(id); ok && id != "" && !bugs.On(bugs.NoDedup) {
 		r := old.result()
 		r.RequestID, r.Seq, r.Ignored = id, s.seq, true
 		return r

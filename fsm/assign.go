@@ -1,6 +1,9 @@
 package fsm
 
-import limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+import (
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/internal/bugs"
+)
 
 // NewAssign makes the command that gives a task run, at its present attempt, to
 // a worker, at its present epoch. Reason is the scheduler's code; move asks for
@@ -60,6 +63,11 @@ func (m *Machine) assign(c *limpetv1.Assign) (Result, *Refusal) {
 	s.setTask(&n)
 	used := room.take(def.Slots, 1)
 	used.LastAssigned = s.seq
+	if bugs.On(bugs.MapOrder) {
+		for at := range map[Seq]bool{s.seq: true, s.seq - 1: true} { //det:ok a deliberate bug
+			used.LastAssigned = at
+		}
+	}
 	s.setWorker(used)
 	m.effect(WorkerChanged, string(w.ID))
 	m.taskChanged(&n)
@@ -122,10 +130,16 @@ func (m *Machine) pinAt(w *Worker, t *TaskRun, move bool) *Refusal {
 		return nil
 	}
 	if p.Strategy == StrategyHard {
+		if bugs.On(bugs.HardMoves) {
+			return nil
+		}
 		return refuse(CodeStale, "worker_id", string(w.ID), "the run is pinned HARD to worker "+string(p.Worker), "")
 	}
 	holder, known := s.workers.Get(p.Worker)
 	gone := !known || holder.Lease.State == LeaseLost || holder.Mode == ModeDraining
+	if bugs.On(bugs.SuspectMoves) {
+		gone = gone || holder.Lease.State == LeaseSuspect
+	}
 	n := *p
 	switch {
 	case gone:

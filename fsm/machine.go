@@ -1,5 +1,7 @@
 package fsm
 
+import "github.com/limpet-dev/limpet/internal/bugs"
+
 // Limits of the work that one entry may cause by itself.
 const (
 	// MaxDeadlines is how many deadlines fire in one entry at most; the rest
@@ -30,6 +32,9 @@ func (m *Machine) Apply(e *Entry) Outcome {
 	out.Results = rest.Results
 	out.Effects = append(out.Effects, rest.Effects...)
 	out.Fenced += rest.Fenced
+	if bugs.On(bugs.PinOnLeader) {
+		m.forgetFirstPins()
+	}
 	return out
 }
 
@@ -75,3 +80,18 @@ func (m *Machine) effect(kind EffectKind, id string) {
 }
 
 func (m *Machine) taskChanged(t *TaskRun) { m.effect(RunChanged, string(t.Run)) }
+
+// forgetFirstPins is a deliberate bug: pins that the scheduler set are kept by
+// the leader's head only.
+func (m *Machine) forgetFirstPins() {
+	var runs []RunID
+	m.st.pins.Scan(func(id RunID, p *Pin) bool {
+		if p.Cause == PinFirst {
+			runs = append(runs, id)
+		}
+		return true
+	})
+	for _, id := range runs {
+		m.st.setPin(id, nil)
+	}
+}

@@ -1,5 +1,7 @@
 package fsm
 
+import "github.com/limpet-dev/limpet/internal/bugs"
+
 // Mode is what an operator, or the worker's own shutdown, set it to.
 type Mode uint8
 
@@ -156,7 +158,7 @@ func (w *Worker) CouldFit(request []Slots) bool {
 // yet unavailable: the worker most likely comes back (docs/architecture.md,
 // leases).
 func (w *Worker) Unavailable() bool {
-	return w.Lease.State == LeaseLost || w.Mode != ModeActive
+	return w.Lease.State == LeaseLost || w.Mode != ModeActive || bugs.On(bugs.SuspectMoves) && w.Lease.State == LeaseSuspect
 }
 
 // open reports whether the worker may be given unpinned work now.

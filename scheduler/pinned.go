@@ -1,6 +1,9 @@
 package scheduler
 
-import "github.com/limpet-dev/limpet/fsm"
+import (
+	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/bugs"
+)
 
 // scanLimit bounds how far one worker's parked task runs are looked through
 // past those that cannot be placed now.
@@ -58,8 +61,8 @@ func (d *decider) placeParked(t *fsm.TaskRun, id fsm.WorkerID, hard bool) bool {
 	}
 	switch {
 	case hard:
-		return false
-	case !ok, w.Lease.State == fsm.LeaseLost, w.Mode == fsm.ModeDraining:
+		return bugs.On(bugs.HardMoves) && ok && w.Lease.State == fsm.LeaseLive && d.placeElsewhere(t, ReasonOverflow)
+	case !ok, w.Lease.State == fsm.LeaseLost, w.Mode == fsm.ModeDraining, bugs.On(bugs.SuspectMoves) && w.Lease.State == fsm.LeaseSuspect:
 		return d.placeElsewhere(t, ReasonPinMoved)
 	case w.Mode == fsm.ModePaused, t.Overflow && w.Lease.State == fsm.LeaseLive:
 		return d.placeElsewhere(t, ReasonOverflow)

@@ -124,6 +124,13 @@ var planted = []struct {
 	{"an end", "I7", "", history.History{rest, keptRun}},
 	{"no end", "I7", "is RUNNING at the end", history.History{rest, {Kind: history.Kept, Run: "r", Status: "RUNNING"}}},
 
+	{"undelivered", "I7", "was not delivered to worker w", history.History{
+		{Kind: history.WorkerAttach, Worker: "w"}, {Kind: history.Fired, At: 5 * time.Second, Worker: "w", Cause: check.CauseDelivery},
+	}},
+	{"undelivered in a fault", "I7", "", history.History{
+		{Kind: history.WorkerAttach, Worker: "w"}, {Kind: history.FaultBegin}, {Kind: history.Fired, At: 5 * time.Second, Worker: "w", Cause: check.CauseDelivery},
+	}},
+
 	{"in time", "I8", "", history.History{{Kind: history.Fired, At: 5 * time.Second, Since: 2 * time.Second, Limit: 3 * time.Second}}},
 	{"early", "I8", "fired after 2s", history.History{{Kind: history.Fired, At: 5 * time.Second, Since: 3 * time.Second, Limit: 3 * time.Second}}},
 

@@ -11,7 +11,7 @@ func Kept(h history.History) []Violation {
 	f := found{invariant: "I1"}
 	runs, events := map[string]bool{}, map[string]bool{}
 	calls := map[string]string{}
-	done := map[attempt]history.Event{} // how attempts have ended in the state
+	done := map[attempt]history.Event{}           // how attempts have ended in the state
 	sawEnds, replayed := false, map[string]bool{} // a replay may come in the entry of the completion
 	for _, e := range h {
 		switch e.Kind {

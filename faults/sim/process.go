@@ -28,7 +28,7 @@ const (
 	leaseGrace      = 2 * time.Second
 	scheduleTimeout = 15 * time.Second
 	executeTimeout  = 6 * time.Second
-	deliveryTimeout = 4 * time.Second
+	deliveryTimeout = 8 * time.Second
 	softPatience    = 500 * time.Millisecond
 )
 

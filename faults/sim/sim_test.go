@@ -16,11 +16,12 @@ import (
 )
 
 var (
-	seeds  = flag.Int("seeds", 20, "how many scenarios to play")
+	seeds  = flag.Int("seeds", 10, "how many scenarios to play")
 	from   = flag.Uint64("from", 1, "the first seed")
 	bound  = flag.Duration("bound", 0, "begin no scenario after this time; 0 for no bound")
 	beside = flag.Int("beside", 2, "how many scenarios are played at a time")
 	dump   = flag.String("dump", "", "write the history of failed scenarios into this folder")
+	shrink = flag.Int("shrink", 0, "how many plays may be spent on a shorter script of a failed scenario")
 	nodes  = flag.Bool("nodes", false, "show the logs of the nodes")
 )
 
@@ -59,10 +60,29 @@ func TestScenarios(t *testing.T) {
 			}
 		})
 	}
+	done := make(chan struct{})
+	go progress(t, done, &played, &virtual)
 	lanes.Wait()
+	close(done)
 	took := time.Since(began)
 	t.Logf("%d scenarios from seed %d, %.1f virtual hours in %v: %.1f a second",
 		played.Load(), *from, time.Duration(virtual.Load()).Hours(), took.Round(time.Second), float64(played.Load())/took.Seconds())
+}
+
+// progress prints now and then how far a long series has come.
+func progress(t *testing.T, done <-chan struct{}, played, virtual *atomic.Int64) {
+	t.Helper()
+	tick := time.NewTicker(30 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			fmt.Printf("%d scenarios from seed %d, %.1f virtual hours, failed: %v\n",
+				played.Load(), *from, time.Duration(virtual.Load()).Hours(), t.Failed())
+		}
+	}
 }
 
 func report(t *testing.T, p *sim.Plan, out *sim.Outcome) {
@@ -75,6 +95,13 @@ func report(t *testing.T, p *sim.Plan, out *sim.Outcome) {
 		t.Error(v)
 	}
 	t.Logf("the script:\n%v", p)
+	if *shrink > 0 {
+		short := sim.Shrink(p, func(q *sim.Plan) (failed bool) {
+			t.Run("shorter", func(t *testing.T) { failed = play(t, q).Failed() })
+			return failed
+		}, *shrink)
+		t.Logf("a shorter script that fails too, at least once:\n%v", short)
+	}
 	if *dump == "" {
 		return
 	}

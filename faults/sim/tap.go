@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/limpet-dev/limpet/faults/check"
 	"github.com/limpet-dev/limpet/faults/history"
 	"github.com/limpet-dev/limpet/fsm"
 )
@@ -257,7 +258,9 @@ func (d *diff) due(t *fsm.TaskRun, cause string, deadline fsm.Instant, limit tim
 	if !ok {
 		return
 	}
-	d.fired(history.Event{Kind: history.Fired, TaskRun: string(t.ID), Run: string(t.Run), Cause: cause, Since: since, Limit: limit})
+	d.fired(history.Event{
+		Kind: history.Fired, TaskRun: string(t.ID), Run: string(t.Run), Attempt: t.Attempt, Worker: string(t.Worker), Cause: cause, Since: since, Limit: limit,
+	})
 }
 
 func (d *diff) task(old, t *fsm.TaskRun) {
@@ -288,7 +291,7 @@ func (d *diff) task(old, t *fsm.TaskRun) {
 	case old.Status == fsm.Running && strings.HasPrefix(t.Error, "TIMED_OUT"):
 		d.due(t, "the execution timeout", old.ExecuteBy, or(def.ExecutionTimeout, executeTimeout))
 	case old.Status == fsm.Assigned && t.Requeues > old.Requeues && d.instant >= old.Deadline:
-		d.due(t, "the delivery timeout", old.Deadline, deliveryTimeout)
+		d.due(old, check.CauseDelivery, old.Deadline, deliveryTimeout)
 	}
 }
 

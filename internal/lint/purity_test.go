@@ -24,11 +24,11 @@ var pureImports = map[string][]string{
 		"bufio", "bytes", "cmp", "container/heap", "encoding/binary", "errors", "fmt", "hash/fnv", "io", "iter", "maps",
 		"math", "math/bits", "slices", "strconv", "strings", "time", "unicode/utf8",
 		"google.golang.org/protobuf/...", "github.com/tidwall/btree",
-		module + "/api/...", module + "/fsm/...", module + "/internal/invariant",
+		module + "/api/...", module + "/fsm/...", module + "/internal/invariant", module + "/internal/bugs",
 	},
 	"scheduler": {
 		"cmp", "container/heap", "errors", "fmt", "iter", "maps", "slices", "strconv", "strings", "time",
-		module + "/fsm", module + "/scheduler/...", module + "/internal/expression", module + "/internal/invariant",
+		module + "/fsm", module + "/scheduler/...", module + "/internal/expression", module + "/internal/invariant", module + "/internal/bugs",
 	},
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/limpet-dev/limpet/api/compat"
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/internal/bugs"
 	"github.com/limpet-dev/limpet/transport"
 )
 
@@ -156,7 +157,9 @@ func (s *session) run(ctx context.Context, gate *Gate) error {
 	for {
 		select {
 		case <-redeliver.C:
-			s.doubtful = nil
+			if !bugs.On(bugs.NoResend) {
+				s.doubtful = nil
+			}
 			s.notify()
 		case <-ctx.Done():
 			return ctx.Err()
