@@ -69,8 +69,9 @@ func guarded(t *testing.T) (g *diskGuard, store *raft.InmemStore, disk *shakyDis
 	}
 }
 
-func entries(term uint64, first, last uint64) (out []*raft.Log) {
-	for i := first; i <= last; i++ {
+// entries gives entries from index 1.
+func entries(term, last uint64) (out []*raft.Log) {
+	for i := uint64(1); i <= last; i++ {
 		out = append(out, &raft.Log{Index: i, Term: term})
 	}
 	return out
@@ -83,7 +84,7 @@ func TestEntriesThatWereWrittenTooLateAreRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, store, disk, died := guarded(t)
 		mend := disk.stalls()
-		if err := g.StoreLogs(entries(1, 1, 3)); !errors.Is(err, errStalled) {
+		if err := g.StoreLogs(entries(1, 3)); !errors.Is(err, errStalled) {
 			t.Fatalf("a stalled write gave %v", err)
 		}
 		mend()
@@ -91,7 +92,7 @@ func TestEntriesThatWereWrittenTooLateAreRemoved(t *testing.T) {
 		if last, _ := store.LastIndex(); last != 3 {
 			t.Fatalf("the late write left index %d: the test shows nothing", last)
 		}
-		if err := g.StoreLogs(entries(2, 1, 1)); err != nil {
+		if err := g.StoreLogs(entries(2, 1)); err != nil {
 			t.Fatal(err)
 		}
 		var l raft.Log
@@ -123,7 +124,7 @@ func TestANodeIsGivenUpAfterFailuresInARow(t *testing.T) {
 				}
 				tries := 0
 				for ; died() == nil && tries < 100; tries++ {
-					if g.StoreLogs(entries(1, 1, 1)) == nil {
+					if g.StoreLogs(entries(1, 1)) == nil {
 						t.Fatal("a write succeeded")
 					}
 					time.Sleep(100 * time.Millisecond)
@@ -145,13 +146,13 @@ func TestAShortBadTimeOfTheDiskIsForgiven(t *testing.T) {
 		for range 10 {
 			disk.fails(syscall.EIO)
 			for range 20 {
-				if g.StoreLogs(entries(1, 1, 1)) == nil {
+				if g.StoreLogs(entries(1, 1)) == nil {
 					t.Fatal("a write succeeded")
 				}
 				time.Sleep(50 * time.Millisecond)
 			}
 			disk.fails(nil)
-			if err := g.StoreLogs(entries(1, 1, 1)); err != nil {
+			if err := g.StoreLogs(entries(1, 1)); err != nil {
 				t.Fatal(err)
 			}
 		}

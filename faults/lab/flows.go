@@ -3,6 +3,7 @@ package lab
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	limpet "github.com/limpet-dev/limpet/client"
@@ -61,10 +62,10 @@ func declare(c *limpet.Client, notes *notebook) *flows {
 	task := func(w *limpet.Workflow[input], name string, parents ...limpet.Parent) *limpet.Task[json.RawMessage] {
 		opts := bounds
 		if len(parents) > 0 {
-			opts = append(opts[:len(opts):len(opts)], limpet.WithParents(parents...))
+			opts = append(slices.Clip(opts), limpet.WithParents(parents...))
 		}
 		if w == f.fan {
-			opts = append(opts[:len(opts):len(opts)], limpet.WithRetries(2))
+			opts = append(slices.Clip(opts), limpet.WithRetries(2))
 		}
 		return limpet.NewTask(w, name, func(ctx limpet.Context, in input) (json.RawMessage, error) {
 			return f.body(ctx, in, notes)
@@ -85,6 +86,8 @@ func declare(c *limpet.Client, notes *notebook) *flows {
 
 // body is what every task does: it writes down that it runs, takes its time, and
 // gives a result that says who made it.
+//
+//nolint:contextcheck // It has the context of the task.
 func (f *flows) body(ctx limpet.Context, in input, notes *notebook) (json.RawMessage, error) {
 	e := history.Event{
 		Kind: history.Begin, Worker: ctx.Worker().ID(), Run: ctx.RunID(), TaskRun: ctx.TaskRunID(), Task: ctx.TaskName(),
@@ -112,7 +115,7 @@ func (f *flows) all() []limpet.Definition {
 	return []limpet.Definition{f.one, f.graph, f.chain, f.fan, f.child}
 }
 
-// start begins a run by the workflow's name.
+// byName gives a workflow that clients start.
 func (f *flows) byName(name string) *limpet.Workflow[input] {
 	switch name {
 	case flowGraph:

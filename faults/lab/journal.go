@@ -90,7 +90,7 @@ func readJournal(file, node string, take func(record)) error {
 	var head [recordHead]byte
 	for {
 		if _, err := io.ReadFull(in, head[:]); err != nil {
-			return nil //nolint:nilerr // the end, or a torn record
+			return nil // the end, or a torn record
 		}
 		r := record{
 			node: node, at: time.Unix(0, int64(binary.BigEndian.Uint64(head[:]))), //nolint:gosec // as written
@@ -98,7 +98,7 @@ func readJournal(file, node string, take func(record)) error {
 			data: make([]byte, binary.BigEndian.Uint32(head[24:])),
 		}
 		if _, err := io.ReadFull(in, r.data); err != nil {
-			return nil //nolint:nilerr // torn
+			return nil // torn
 		}
 		take(r)
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -67,12 +66,12 @@ func (l *Lab) judge(ctx context.Context, s Scenario, broken error) (*Report, err
 	h.Sort()
 	nameRuns(h, r.calls)
 	report := l.newReport(s, h, check.Run(h))
-	report.Bodies, report.Kept, report.Open, report.Entries, report.Calls = bodies, kept, open, len(log), r.calls
+	report.Bodies, report.Kept, report.Open, report.Entries = bodies, kept, open, len(log)
 	var after error
 	if s.after != nil {
 		after = s.after(h)
 	}
-	for _, e := range []error{broken, torn, doubles(r.calls), after} {
+	for _, e := range []error{broken, torn, after} {
 		if e != nil {
 			report.Broken = append(report.Broken, e.Error())
 		}
@@ -80,22 +79,12 @@ func (l *Lab) judge(ctx context.Context, s Scenario, broken error) (*Report, err
 	return report, l.keep(report, h)
 }
 
-// doubles finds calls that started more than one run.
-func doubles(calls map[string][]fsmRunID) (err error) {
-	for call, runs := range calls {
-		if len(runs) > 1 {
-			err = errors.Join(err, fmt.Errorf("the trigger %s was applied %d times: runs %v", call, len(runs), runs))
-		}
-	}
-	return err
-}
-
 // nameRuns puts the run into the events of the call that started it, also where
 // the client was never told.
-func nameRuns(h history.History, calls map[string][]fsmRunID) {
+func nameRuns(h history.History, calls map[string]string) {
 	for i, e := range h {
-		if e.Op == history.OpTrigger && e.Run == "" && len(calls[e.Call]) > 0 {
-			h[i].Run = string(calls[e.Call][0])
+		if e.Op == history.OpTrigger && e.Run == "" && calls[e.Call] != "" {
+			h[i].Run = calls[e.Call]
 		}
 	}
 }

@@ -56,8 +56,13 @@ func page(r *Report) []byte {
 		n    int
 		text string
 	}{
-		{r.Started, "runs started"}, {r.Finished, "ends of runs"}, {r.Open, "runs still open"}, {r.Bodies, "task bodies executed"},
-		{r.FaultSum, "faults"}, {r.Terms, "terms"}, {len(r.Violations), "violations"},
+		{r.Started, "runs started"},
+		{r.Finished, "ends of runs"},
+		{r.Open, "runs still open"},
+		{r.Bodies, "task bodies executed"},
+		{r.FaultSum, "faults"},
+		{r.Terms, "terms"},
+		{len(r.Violations), "violations"},
 	} {
 		fmt.Fprintf(&b, "<div><b>%d</b>%s</div>", f.n, f.text)
 	}

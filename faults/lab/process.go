@@ -24,7 +24,7 @@ func spawn(log string, env []string, words []string) (*process, error) {
 		return nil, fmt.Errorf("log of %s: %w", words[0], err)
 	}
 	defer func() { _ = f.Close() }()
-	cmd := exec.CommandContext(context.Background(), words[0], words[1:]...) //nolint:gosec // our own programs
+	cmd := exec.Command(words[0], words[1:]...) //nolint:gosec,noctx // our own programs, which outlive every call
 	cmd.Stdout, cmd.Stderr, cmd.Env = f, f, append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

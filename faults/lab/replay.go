@@ -11,8 +11,6 @@ import (
 	"github.com/limpet-dev/limpet/fsm"
 )
 
-type fsmRunID = fsm.RunID
-
 // replayer plays the log that the nodes wrote down on a machine of the judge's
 // own, one command at a time, and tells what each changed.
 type replayer struct {
@@ -25,7 +23,8 @@ type replayer struct {
 	leases  map[fsm.WorkerID]string
 	status  map[fsm.RunID]fsm.Status
 	invoked map[string]time.Duration // when a call was made
-	calls   map[string][]fsm.RunID   // the runs that a call started
+	calls   map[string]string        // the run that a call has started
+	callOf  map[fsm.RunID]string     // and the other way
 
 	want     uint64   // the seq at which nodes told their hash
 	wantHash string   // the newest hash there
@@ -35,7 +34,7 @@ type replayer struct {
 func newReplayer(into *history.Recorder) *replayer {
 	return &replayer{
 		machine: fsm.NewMachine(), into: into, held: map[fsm.TaskRunID]fsm.TaskRun{}, pins: map[fsm.RunID]fsm.WorkerID{},
-		leases: map[fsm.WorkerID]string{}, status: map[fsm.RunID]fsm.Status{}, invoked: map[string]time.Duration{}, calls: map[string][]fsm.RunID{},
+		leases: map[fsm.WorkerID]string{}, status: map[fsm.RunID]fsm.Status{}, invoked: map[string]time.Duration{}, calls: map[string]string{}, callOf: map[fsm.RunID]string{},
 	}
 }
 
@@ -120,7 +119,7 @@ func (r *replayer) run(v fsm.View, run *fsm.Run) {
 		r.assigned(v, id, strategy)
 	}
 	r.status[run.ID] = run.Status
-	if run.Status.Final() && !(known && before.Final()) {
+	if run.Status.Final() && (!known || !before.Final()) {
 		state, out := finalOf(v, run)
 		r.add(history.Event{Kind: history.RunFinal, Run: string(run.ID), Status: state, Output: out, Detail: run.Status.String()})
 	}
@@ -133,7 +132,7 @@ func (r *replayer) created(run *fsm.Run) {
 		return // a child has the metadata of its parent
 	}
 	if call, ok := metadata[callName].(string); ok {
-		r.calls[call] = append(r.calls[call], run.ID)
+		r.calls[call], r.callOf[run.ID] = string(run.ID), call
 	}
 }
 
@@ -215,7 +214,7 @@ func (r *replayer) assigned(v fsm.View, id fsm.TaskRunID, strategy string) {
 func (r *replayer) kept() (runs, open int) {
 	v := r.machine.View()
 	for run := range v.Runs(false) {
-		e := history.Event{Kind: history.Kept, Run: string(run.ID), Status: run.Status.String()}
+		e := history.Event{Kind: history.Kept, Run: string(run.ID), Status: run.Status.String(), Call: r.callOf[run.ID]}
 		runs++
 		if !run.Status.Final() {
 			open++

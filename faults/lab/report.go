@@ -49,7 +49,6 @@ type Report struct {
 	// Broken is what a scenario, or the lab, expected and did not find.
 	Broken []string `json:"broken,omitempty"`
 
-	Calls map[string][]fsmRunID `json:"-"`
 	chart chart
 }
 
@@ -114,7 +113,7 @@ func (r *Report) count(h history.History) {
 
 // more tells apart what is worth counting apart.
 func more(e history.Event) string {
-	switch e.Kind {
+	switch e.Kind { //nolint:exhaustive // the rest has no more
 	case history.Lease:
 		return " " + e.Status
 	case history.Pinned:

@@ -305,3 +305,7 @@ func (l *Lab) close() {
 	}
 	l.net.close()
 }
+
+// Namespaces says whether this process may give hosts networks of their own; if
+// not, why.
+func Namespaces() error { return separate() }

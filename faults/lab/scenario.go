@@ -74,8 +74,8 @@ func (c *client) begin(ctx context.Context, flow string, in input, opts ...limpe
 }
 
 // outcome waits for a run's result and gives what its tasks made.
-func (c *client) outcome(ctx context.Context, ref *limpet.RunRef, patience time.Duration) (map[string]made, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (c *client) outcome(ctx context.Context, ref *limpet.RunRef) (map[string]made, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	c.lab.history.Add(history.Event{Kind: history.Subscribed, Client: c.name, Run: ref.ID()})
 	res, err := ref.Result(ctx)
@@ -98,12 +98,12 @@ func (c *client) outcome(ctx context.Context, ref *limpet.RunRef, patience time.
 }
 
 // once starts a run and waits for its result.
-func (c *client) once(ctx context.Context, flow string, in input, opts ...limpet.RunOption) (map[string]made, error) {
-	ref, err := c.begin(ctx, flow, in, opts...)
+func (c *client) once(ctx context.Context, flow string, in input) (map[string]made, error) {
+	ref, err := c.begin(ctx, flow, in)
 	if err != nil {
 		return nil, err
 	}
-	return c.outcome(ctx, ref, time.Minute)
+	return c.outcome(ctx, ref)
 }
 
 // allOn fails unless all tasks of a run were done by one worker.
@@ -143,15 +143,12 @@ func (l *Lab) workerAt(ctx context.Context, fits func(node string) bool) (*limpe
 func anyNode(string) bool { return true }
 
 // otherLeader waits until another node leads.
-func (l *Lab) otherLeader(ctx context.Context, old *node) (*node, error) {
-	var now *node
+func (l *Lab) otherLeader(ctx context.Context, old *node) error {
 	const patience = 20 * time.Second
-	err := until(ctx, patience, "another leader than "+old.name, func() bool {
+	return until(ctx, patience, "another leader than "+old.name, func() bool {
 		n, err := l.leader(ctx)
-		now = n
 		return err == nil && n != old
 	})
-	return now, err
 }
 
 // begun waits until the evidence of a process shows a run.

@@ -111,7 +111,7 @@ func workerAndLeaderDie(ctx context.Context, l *Lab) error {
 		if err != nil {
 			return err
 		}
-		out, err := c.outcome(ctx, ref, time.Minute)
+		out, err := c.outcome(ctx, ref)
 		if err = errors.Join(err, allOn(w.GetId(), out)); err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func pinnedWorkerCut(ctx context.Context, l *Lab) error {
 	return l.during(ctx, cutBridge, leader.name+" | "+w.GetNode(), func() (func(), error) {
 		return l.wires.sever([]string{leader.host}, []string{w.GetNode()}, false), nil
 	}, func() error {
-		out, err := c.outcome(ctx, ref, time.Minute)
+		out, err := c.outcome(ctx, ref)
 		return errors.Join(err, allOn(w.GetId(), out))
 	})
 }
@@ -266,7 +266,7 @@ func zombieWorker(ctx context.Context, l *Lab) error {
 	}
 	return l.during(ctx, crewFreeze, crew.name, func() (func(), error) { return l.freeze(crew), nil }, func() error {
 		for _, ref := range refs {
-			out, err := c.outcome(ctx, ref, time.Minute)
+			out, err := c.outcome(ctx, ref)
 			if err != nil {
 				return err
 			}
@@ -318,7 +318,7 @@ func snapshotInstall(ctx context.Context, l *Lab) error {
 	if err := l.awaitNode(ctx, away); err != nil {
 		return err
 	}
-	out, err := c.outcome(ctx, ref, time.Minute)
+	out, err := c.outcome(ctx, ref)
 	if err = errors.Join(err, allOn(w.GetId(), out)); err != nil {
 		return err
 	}
@@ -359,10 +359,10 @@ func electionDuringDrain(ctx context.Context, l *Lab) error {
 		l.stopNode(leader, syscall.SIGKILL)
 		return func() { l.mustStart(leader) }, nil
 	}, func() error {
-		if _, err := l.otherLeader(ctx, leader); err != nil {
+		if err := l.otherLeader(ctx, leader); err != nil {
 			return err
 		}
-		out, err := c.outcome(ctx, ref, time.Minute)
+		out, err := c.outcome(ctx, ref)
 		if err = errors.Join(err, allOn(w.GetId(), out)); err != nil {
 			return err
 		}
@@ -388,7 +388,7 @@ func replayDuringElection(ctx context.Context, l *Lab) error {
 	if err != nil {
 		return err
 	}
-	before, err := c.outcome(ctx, ref, time.Minute)
+	before, err := c.outcome(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -401,7 +401,7 @@ func replayDuringElection(ctx context.Context, l *Lab) error {
 		return func() { l.mustStart(leader) }, nil
 	}, func() error {
 		c.replay(ctx, ref.ID())
-		after, err := c.outcome(ctx, ref, time.Minute)
+		after, err := c.outcome(ctx, ref)
 		if err != nil {
 			return err
 		}
@@ -500,7 +500,7 @@ func noQuorum(ctx context.Context, l *Lab) error {
 	if err != nil {
 		return err
 	}
-	out, err := c.outcome(ctx, ref, time.Minute)
+	out, err := c.outcome(ctx, ref)
 	return errors.Join(err, allOn(w.GetId(), out))
 }
 
@@ -541,7 +541,6 @@ func diskStallsUnderLeader(ctx context.Context, l *Lab) error {
 		if err != nil {
 			return err
 		}
-		_, err = l.otherLeader(ctx, leader)
-		return err
+		return l.otherLeader(ctx, leader)
 	})
 }

@@ -126,9 +126,7 @@ func serve(ctx context.Context, c *limpet.Client, w *limpet.Worker, name string,
 			return nil //nolint:nilerr // told to stop
 		}
 		fmt.Fprintf(os.Stderr, "worker %s ended: %v; it starts anew\n", name, err)
-		if sleep(ctx, time.Second) != nil {
-			return nil
-		}
+		_ = sleep(ctx, time.Second)
 		if w, err = limpet.NewWorker(c, name, opts...); err != nil {
 			return err
 		}
