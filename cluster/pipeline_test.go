@@ -59,9 +59,9 @@ func TestAPipelineThatFailedHoldsUpNoSender(t *testing.T) {
 			<-p.Consumer() // as Raft does, which then stops if it was no success
 			time.Sleep(time.Minute)
 			select {
-			case <-sent:
+			case err := <-sent:
 				if success {
-					t.Error("a pipeline was closed for an answer that is a success")
+					t.Errorf("a pipeline was closed for an answer that is a success: %v", err)
 				}
 			default:
 				if !success {

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/limpet-dev/limpet/faults/history"
@@ -74,8 +75,8 @@ func attemptOf(e history.Event) attempt { return attempt{e.TaskRun, e.Attempt} }
 // rested reports whether the history was brought to its end: only then does
 // what is missing say anything.
 func rested(h history.History) bool {
-	for i := len(h) - 1; i >= 0; i-- {
-		if h[i].Kind == history.Rest {
+	for _, e := range slices.Backward(h) {
+		if e.Kind == history.Rest {
 			return true
 		}
 	}

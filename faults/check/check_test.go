@@ -32,12 +32,12 @@ func soft(kind history.Kind, worker, cause string) ev {
 	return ev{Kind: kind, Run: "r", TaskRun: "t", Worker: worker, Strategy: history.Soft, Cause: cause}
 }
 
-func lease(worker, status, mode string, epoch int64) ev {
-	return ev{Kind: history.Lease, Worker: worker, Status: status, Mode: mode, Epoch: epoch}
+func lease(status, mode string, epoch int64) ev {
+	return ev{Kind: history.Lease, Worker: "a", Status: status, Mode: mode, Epoch: epoch}
 }
 
-func final(status, output string) ev {
-	return ev{Kind: history.RunFinal, Run: "r", Status: status, Output: output}
+func final(output string) ev {
+	return ev{Kind: history.RunFinal, Run: "r", Status: history.Completed, Output: output}
 }
 
 func told(client, output string) ev {
@@ -69,11 +69,14 @@ var planted = []struct {
 		rest, {Kind: history.Kept, Run: "r", Call: "x"}, {Kind: history.Kept, Run: "s", Call: "x"},
 	}},
 	{"a lost completion", "I1", "was accepted from worker w", history.History{
-		assign("t", 0, "w"), {Kind: history.Reported, Op: history.OpCompleted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
-		{Kind: history.Ended, TaskRun: "t", Status: "QUEUED"}, rest,
+		assign("t", 0, "w"),
+		{Kind: history.Reported, Op: history.OpCompleted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
+		{Kind: history.Ended, TaskRun: "t", Status: "QUEUED"},
+		rest,
 	}},
 	{"a kept completion", "I1", "", history.History{
-		assign("t", 0, "w"), {Kind: history.Reported, Op: history.OpCompleted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
+		assign("t", 0, "w"),
+		{Kind: history.Reported, Op: history.OpCompleted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
 		done("t", 0, "w"), rest,
 	}},
 
@@ -88,13 +91,13 @@ var planted = []struct {
 	{"a moved pin", "I2", "went from worker a to b", history.History{hard(history.Pinned, "a"), hard(history.Pinned, "b")}},
 
 	{"moved after a loss", "I3", "", history.History{
-		lease("a", history.LeaseLive, history.ModeActive, 1), soft(history.Pinned, "a", ""), lease("a", history.LeaseLost, history.ModeActive, 1), soft(history.Pinned, "b", "moved"),
+		lease(history.LeaseLive, history.ModeActive, 1), soft(history.Pinned, "a", ""), lease(history.LeaseLost, history.ModeActive, 1), soft(history.Pinned, "b", "moved"),
 	}},
 	{"moved by a drain", "I3", "", history.History{
-		soft(history.Pinned, "a", ""), lease("a", history.LeaseLive, history.ModeDraining, 1), soft(history.Pinned, "b", "moved"),
+		soft(history.Pinned, "a", ""), lease(history.LeaseLive, history.ModeDraining, 1), soft(history.Pinned, "b", "moved"),
 	}},
 	{"moved from a live worker", "I3", "whose lease was live", history.History{
-		lease("a", history.LeaseLive, history.ModeActive, 1), soft(history.Pinned, "a", ""), soft(history.Pinned, "b", "moved"),
+		lease(history.LeaseLive, history.ModeActive, 1), soft(history.Pinned, "a", ""), soft(history.Pinned, "b", "moved"),
 	}},
 	{"an overflow", "I3", "", history.History{soft(history.Pinned, "a", ""), soft(history.Assigned, "b", "OVERFLOW")}},
 	{"a secret overflow", "I3", "not as an overflow", history.History{soft(history.Pinned, "a", ""), soft(history.Assigned, "b", "LEAST_LOADED")}},
@@ -109,8 +112,8 @@ var planted = []struct {
 	{"an attempt on two workers", "I4", "by worker a and by worker b", history.History{
 		{Kind: history.Begin, TaskRun: "t", Worker: "a"}, {Kind: history.Begin, TaskRun: "t", Worker: "b"},
 	}},
-	{"an epoch that falls", "I4", "went from 2 back to 1", history.History{lease("a", history.LeaseLive, "", 2), lease("a", history.LeaseLive, "", 1)}},
-	{"an old epoch", "I4", "which is at 2", history.History{lease("a", history.LeaseLive, "", 2), assign("t", 0, "a")}},
+	{"an epoch that falls", "I4", "went from 2 back to 1", history.History{lease(history.LeaseLive, "", 2), lease(history.LeaseLive, "", 1)}},
+	{"an old epoch", "I4", "which is at 2", history.History{lease(history.LeaseLive, "", 2), assign("t", 0, "a")}},
 
 	{"one leader", "I5", "", history.History{{Kind: history.Leader, Term: 2, Node: "n1"}, {Kind: history.Proposed, Term: 2, Node: "n1"}}},
 	{"two leaders", "I5", "both led", history.History{{Kind: history.Leader, Term: 2, Node: "n1"}, {Kind: history.Leader, Term: 2, Node: "n2"}}},
@@ -134,11 +137,11 @@ var planted = []struct {
 	{"in time", "I8", "", history.History{{Kind: history.Fired, At: 5 * time.Second, Since: 2 * time.Second, Limit: 3 * time.Second}}},
 	{"early", "I8", "fired after 2s", history.History{{Kind: history.Fired, At: 5 * time.Second, Since: 3 * time.Second, Limit: 3 * time.Second}}},
 
-	{"a result", "I9", "", history.History{subscribe, final(history.Completed, "1"), told("c", "1"), rest, keptRun}},
-	{"no result", "I9", "was not told", history.History{subscribe, final(history.Completed, "1"), rest, keptRun}},
+	{"a result", "I9", "", history.History{subscribe, final("1"), told("c", "1"), rest, keptRun}},
+	{"no result", "I9", "was not told", history.History{subscribe, final("1"), rest, keptRun}},
 	{"two results", "I9", "as COMPLETED 1 and as COMPLETED 2", history.History{told("c", "1"), told("d", "2")}},
-	{"a result each of two ends", "I9", "", history.History{final(history.Completed, "1"), told("c", "1"), replay, final(history.Completed, "2"), told("d", "2")}},
-	{"an invented result", "I9", "which it never was", history.History{final(history.Completed, "1"), told("c", "2")}},
+	{"a result each of two ends", "I9", "", history.History{final("1"), told("c", "1"), replay, final("2"), told("d", "2")}},
+	{"an invented result", "I9", "which it never was", history.History{final("1"), told("c", "2")}},
 
 	{"full", "I10", "", history.History{twoSlots, assign("t", 0, "w"), assign("u", 0, "w"), done("t", 0, "w"), assign("v", 0, "w")}},
 	{"over full", "I10", "2 slots, 3 assignments", history.History{twoSlots, assign("t", 0, "w"), assign("u", 0, "w"), assign("v", 0, "w")}},

@@ -57,11 +57,9 @@ func TestATornLastLineIsLeftOut(t *testing.T) {
 func TestSortKeepsTheOrderOfAMoment(t *testing.T) {
 	h := history.History{{At: 2, Detail: "c"}, {At: 1, Detail: "a"}, {At: 2, Detail: "d"}, {At: 1, Detail: "b"}}
 	h.Sort()
-	text := ""
-	for _, e := range h {
-		text += e.Detail
-	}
-	if text != "abcd" {
-		t.Errorf("order %s", text)
+	for i, e := range h {
+		if want := "abcd"[i : i+1]; e.Detail != want {
+			t.Errorf("at %d is %s, want %s", i, e.Detail, want)
+		}
 	}
 }

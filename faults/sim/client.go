@@ -60,7 +60,7 @@ func (c *clients) some() string {
 
 // command makes a call that is one command: it is repeated at other nodes,
 // with the same request id, while its outcome is unknown.
-func (c *clients) command(ctx context.Context, host string, e history.Event, make func() *limpetv1.Command) (fsm.Result, bool) {
+func (c *clients) command(ctx context.Context, host string, e history.Event, build func() *limpetv1.Command) (fsm.Result, bool) {
 	w := c.world
 	e.Call, e.Client = c.next(), host
 	e.Kind = history.Invoke
@@ -70,7 +70,7 @@ func (c *clients) command(ctx context.Context, host string, e history.Event, mak
 	for range 6 {
 		try, cancel := context.WithTimeout(ctx, w.between(time.Second, 5*time.Second))
 		err := w.call(try, host, w.anyNode(), func(ctx context.Context, p *process) error {
-			cmd := make()
+			cmd := build()
 			cmd.RequestId, cmd.Remember = []byte(id), true
 			got, err := p.node.Propose(ctx, cmd)
 			res = got

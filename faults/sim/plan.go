@@ -209,11 +209,11 @@ func (d dice) fault(p *Plan, s *Step) {
 		Split, OneWay, Bridge, Alone, Alone, Weather, Weather, Crash, Crash, CrashLead, CrashLead, Restart, Freeze, SlowDisk, FullDisk,
 		ClockJump, ClockDrift, Transfer, WorkerCrash, WorkerCrash, WorkerFreeze, WorkerFreeze, WorkerZombie, WorkerCut, WorkerCut, WorkerCut,
 	}
-	switch n := d.IntN(40); {
-	case n == 0:
+	switch d.IntN(40) {
+	case 0:
 		s.Do, s.Keep = CrashAll, d.chance(0.5)
 		return
-	case n == 1:
+	case 1:
 		s.Do, s.For = Join, 0
 		return
 	}

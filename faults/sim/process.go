@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,7 +142,7 @@ func (w *world) config(p *process) cluster.Config {
 	cfg.PeerListen, cfg.GossipListen = addrOf(p.name, servePeers), addrOf(p.name, serveGossip)
 	cfg.Network = hostNet{p.port}
 	cfg.Stores = &cluster.Stores{Logs: p.disk, Stable: p.disk, Snapshots: p.disk}
-	if contains(w.founders, p.name) {
+	if slices.Contains(w.founders, p.name) {
 		cfg.BootstrapExpect = len(w.founders)
 	}
 	for _, o := range w.founders {

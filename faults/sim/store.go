@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -168,8 +169,8 @@ func (o *openDisk) List() ([]*raft.SnapshotMeta, error) {
 	o.disk.mu.Lock()
 	defer o.disk.mu.Unlock()
 	var out []*raft.SnapshotMeta
-	for i := len(o.disk.snaps) - 1; i >= 0; i-- {
-		meta := o.disk.snaps[i].meta
+	for _, s := range slices.Backward(o.disk.snaps) {
+		meta := s.meta
 		out = append(out, &meta)
 	}
 	return out, nil

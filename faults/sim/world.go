@@ -124,12 +124,3 @@ func (w *world) call(ctx context.Context, from, node string, do func(context.Con
 	}
 	return err
 }
-
-func contains(list []string, s string) bool {
-	for _, o := range list {
-		if o == s {
-			return true
-		}
-	}
-	return false
-}
