@@ -71,6 +71,9 @@ type Result struct {
 	Machine  Machine        `json:"machine"`
 	Params   map[string]any `json:"params"`
 	Figures
+	// CommandsPerSecond is what the bare log does, with the workload ceiling.
+	CommandsPerSecond float64 `json:"commands_per_second,omitempty"`
+
 	Phases   []Phase  `json:"phases,omitempty"`
 	Series   []Point  `json:"series,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
@@ -125,6 +128,9 @@ func (r *Result) Print(w io.Writer) {
 	for _, p := range r.Phases {
 		fmt.Fprintf(&b, "  %s\n", p.Label)
 		p.print(&b, "    ")
+	}
+	if r.CommandsPerSecond > 0 {
+		fmt.Fprintf(&b, "  the log alone: %.0f commands/s\n", r.CommandsPerSecond)
 	}
 	if len(r.Phases) > 0 {
 		printExtra(&b, "  ", r.Extra)
