@@ -113,6 +113,9 @@ func (r *Result) warnings() {
 	if share > clientLimit {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("this client used %.0f %% of the machine (more than %d %%): measure from another machine, or hold the figure against that of `bench ceiling`", share, clientLimit))
 	}
+	if r.Runs == 0 {
+		r.Warnings = append(r.Warnings, "no run ended while it was measured: give a longer --duration, and look whether the target answers")
+	}
 	if busy := r.Machine.Load1; busy > float64(r.Machine.Cores) {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the load average was %.1f on %d cores before the start: other work makes these figures worse", busy, r.Machine.Cores))
 	}
