@@ -28,7 +28,7 @@ var words = map[string]string{
 	"FencingToken": "fence",
 }
 
-// Where the SDKs' own words stand on the wire, and Raft's in an interface of its.
+// Where the SDKs' own words stand on the wire, and where a library asks for a name.
 var foreignWords = []string{"api/compat", "transport/rpc", "cluster/pipeline.go"}
 
 func TestExportedNamesUseTheWordsOfTheDesign(t *testing.T) {
