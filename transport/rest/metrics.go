@@ -124,5 +124,14 @@ func (s *server) nodeMetrics(e *exposition) {
 	e.write("limpet_probes_total", "counter", "Workers in doubt that this node asked all nodes after while it led, by what they said.",
 		sample{[]string{"verdict", "alive"}, g.ProbedAlive}, sample{[]string{"verdict", "gone"}, g.ProbedGone},
 		sample{[]string{"verdict", "unsure"}, g.ProbedUnsure})
+	if s.Disk != nil {
+		d := s.Disk()
+		e.counter("limpet_disk_writes_total", "Writes of this node's log.", d.Writes)
+		e.counter("limpet_disk_write_failures_total", "Writes of this node's log that failed or came too late; the node ends after five in a row.", d.Failures)
+		e.counter("limpet_disk_write_stalls_total", "Those of them that came too late.", d.Stalls)
+	}
 	e.counter("limpet_oversized_total", "Payloads that were too large.", c.Oversized.Load())
 }
+
+// DiskCounts are about the writes of a node's log, since its process started.
+type DiskCounts struct{ Writes, Failures, Stalls int64 }

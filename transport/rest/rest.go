@@ -38,6 +38,8 @@ type Config struct {
 	Ready func() (ok bool, reason string)
 	// Gossip gives what this node's gossip says of workers; nil without gossip.
 	Gossip func() GossipCounts
+	// Disk gives how the writes of this node's log went; nil for a node without one.
+	Disk func() DiskCounts
 	// Version of the program, for metrics and the verbose health check.
 	Version string
 	// Logger is nil for silence.
