@@ -152,6 +152,8 @@ func (w *world) config(p *process) cluster.Config {
 	cfg.BootstrapCommand = bootstrap
 	cfg.Wall = func() time.Time { return w.tap.wall(p.name) }
 	cfg.OnApplied = func(index, term uint64, e *fsm.Entry, v fsm.View) { w.tap.applied(p.name, index, term, e, v) }
+	// A disk may fail for longer than a real node bears: the plan alone ends nodes.
+	cfg.Disk.Failures = 1_000_000
 	cfg.Fatal = func(err error) { w.fail("node %s: %v", p.name, err) }
 	cfg.Lease = cluster.LeaseConfig{TTL: leaseTTL, Grace: leaseGrace}
 	w.plan.tune(&cfg.Raft)
