@@ -96,7 +96,11 @@ func (c *client) work(ctx context.Context, ld *load) {
 	for ctx.Err() == nil {
 		switch p := c.rand.IntN(100); {
 		case p < 78:
-			if run := c.trigger(ctx, c.pickFlow(), c.pickInput()); run != nil && c.rand.IntN(4) > 0 {
+			var opts []limpet.RunOption
+			if c.lab.favourite != "" && c.rand.IntN(8) == 0 {
+				opts = append(opts, limpet.WithRunWorker(c.lab.favourite))
+			}
+			if run := c.trigger(ctx, c.pickFlow(), c.pickInput(), opts...); run != nil && c.rand.IntN(4) > 0 {
 				c.await(ld, run)
 			}
 		case p < 84:
