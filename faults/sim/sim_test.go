@@ -21,7 +21,7 @@ import (
 var (
 	seeds  = flag.Int("seeds", 10, "how many scenarios to play")
 	from   = flag.Uint64("from", 1, "the first seed")
-	times  = flag.Int("times", 2, "how many seeds each named scenario is played with")
+	times  = flag.Int("times", 1, "how many seeds each named scenario is played with")
 	repeat = flag.Int("repeat", 1, "how often each scenario is played: a seed is not repeated exactly")
 	bound  = flag.Duration("bound", 0, "begin no scenario after this time; 0 for no bound")
 	beside = flag.Int("beside", 2, "how many scenarios are played at a time")
