@@ -187,8 +187,6 @@ func (c *client) trigger(ctx context.Context, flow string, in input, opts ...lim
 }
 
 // await waits for a run's result, beside the client's other calls.
-//
-//nolint:contextcheck // The result is waited for after the end of the load.
 func (c *client) await(ld *load, ref *limpet.RunRef) {
 	run := ref.ID()
 	c.lab.history.Add(history.Event{Kind: history.Subscribed, Client: c.name, Run: run})
