@@ -107,7 +107,7 @@ bench: build ## measure three nodes and the ceiling of this machine into bench/r
 lint: $(TOOLS)/golangci-lint@$(GOLANGCI_LINT) ## format, vet, linters, tidy module file
 	$(BIN)/golangci-lint fmt --diff
 	go vet ./...
-	$(BIN)/golangci-lint run
+	$(BIN)/golangci-lint run --allow-parallel-runners
 	go mod tidy -diff
 
 .PHONY: fmt
