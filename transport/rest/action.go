@@ -32,10 +32,11 @@ func (s *server) cancelTasks(r *http.Request, tenant fsm.TenantID) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	return s.inBatches(r.Context(), tenant, "cancel", ids, func(batch []string) fsm.Command {
+	ctx := r.Context()
+	return s.inBatches(ctx, tenant, "cancel", ids, func(batch []string) fsm.Command {
 		return &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{
 			CancelTasks: &limpetv1.CancelTasks{
-				TenantId: string(tenant), Ids: transport.WithoutPast(r.Context(), s.Backend, tenant, batch), Reason: "cancelled by request",
+				TenantId: string(tenant), Ids: transport.WithoutPast(ctx, s.Backend, tenant, batch), Reason: "cancelled by request",
 			},
 		}}
 	})

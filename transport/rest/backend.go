@@ -28,18 +28,15 @@ func (s *server) propose(ctx context.Context, what string, cmd fsm.Command) (fsm
 
 // find looks something up. That it does not exist is said only when the view
 // is known to be current: it may have been made at another node just now.
-// The view is the one that was looked into.
-func find[T any](ctx context.Context, s *server, look func(fsm.View) (T, bool)) (view fsm.View, found T, ok bool, err error) {
-	view = s.Backend.View()
-	if found, ok = look(view); ok {
-		return view, found, true, nil
+func find[T any](ctx context.Context, s *server, look func(fsm.View) (T, bool)) (found T, ok bool, err error) {
+	if found, ok = look(s.Backend.View()); ok {
+		return found, true, nil
 	}
 	if err = s.current(ctx); err != nil {
-		return view, found, false, err
+		return found, false, err
 	}
-	view = s.Backend.View()
-	found, ok = look(view)
-	return view, found, ok, nil
+	found, ok = look(s.Backend.View())
+	return found, ok, nil
 }
 
 // current makes sure that the view is as new as the call.

@@ -49,7 +49,7 @@ func (s *server) logs(r *http.Request, tenant fsm.TenantID) (any, error) {
 	if q.err != nil {
 		return nil, q.err
 	}
-	view, t, _, err := s.findTask(r, tenant)
+	view, t, err := s.findTask(r, tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,9 @@ func (s *server) findRun(r *http.Request, tenant fsm.TenantID) (fsm.View, *fsm.R
 	if err != nil {
 		return fsm.View{}, nil, err
 	}
-	view, run, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Run, bool) {
+	var view fsm.View
+	run, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Run, bool) {
+		view = v
 		run, ok := v.Run(fsm.RunID(id))
 		return run, ok && run.Tenant == tenant
 	})

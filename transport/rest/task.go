@@ -18,7 +18,7 @@ func (s *server) task(r *http.Request, tenant fsm.TenantID) (any, error) {
 	if q.err != nil {
 		return nil, q.err
 	}
-	view, t, run, err := s.findTask(r, tenant)
+	view, t, err := s.findTask(r, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -26,40 +26,38 @@ func (s *server) task(r *http.Request, tenant fsm.TenantID) (any, error) {
 		return nil, refusal(fsm.CodeNotFound, "attempt", strconv.Itoa(attempt),
 			"only the latest attempt is kept, which is "+strconv.Itoa(int(t.Attempt)+1), "leave it out")
 	}
+	run, _ := view.Run(t.Run)
 	return newDescriber(view, true, run).task(run, t), nil
 }
 
-// findTask finds the task run that the path names, and its run, in the state or
-// in the history, and the view in which they are.
-func (s *server) findTask(r *http.Request, tenant fsm.TenantID) (fsm.View, *fsm.TaskRun, *fsm.Run, error) {
+// findTask finds the task run that the path names, in the state or in the
+// history, and the view in which it and its run are.
+func (s *server) findTask(r *http.Request, tenant fsm.TenantID) (view fsm.View, t *fsm.TaskRun, err error) {
 	id, err := checkID("task", r.PathValue("task"))
 	if err != nil {
-		return fsm.View{}, nil, nil, err
+		return view, nil, err
 	}
-	type both struct {
-		task *fsm.TaskRun
-		run  *fsm.Run
-	}
-	look := func(v fsm.View) (both, bool) {
+	look := func(v fsm.View) (*fsm.TaskRun, bool) {
+		view = v
 		t, ok := v.TaskRun(fsm.TaskRunID(id))
 		if !ok || t.Tenant != tenant {
-			return both{}, false
+			return nil, false
 		}
-		run, ok := v.Run(t.Run)
-		return both{t, run}, ok
+		_, ok = v.Run(t.Run)
+		return t, ok
 	}
-	view, found, ok, err := find(r.Context(), s, look)
+	t, ok, err := find(r.Context(), s, look)
 	if err == nil && !ok {
 		if view, _, err = transport.Past(r.Context(), s.Backend, tenant, id); err == nil {
-			found, ok = look(view)
+			t, ok = look(view)
 		}
 	}
 	if err != nil {
-		return view, nil, nil, err
+		return view, nil, err
 	}
 	if !ok {
-		return view, nil, nil, refusal(fsm.CodeNotFound, "task", id, "task run not found",
+		return view, nil, refusal(fsm.CodeNotFound, "task", id, "task run not found",
 			"check the id; finished runs are kept for a limited time")
 	}
-	return view, found.task, found.run, nil
+	return view, t, nil
 }

@@ -51,7 +51,7 @@ func sameTenant(r *http.Request, own fsm.TenantID) error {
 }
 
 func (s *server) tenant(r *http.Request, tenant fsm.TenantID) (any, error) {
-	_, t, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Tenant, bool) { return v.Tenant(tenant) })
+	t, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Tenant, bool) { return v.Tenant(tenant) })
 	if err != nil {
 		return nil, err
 	}

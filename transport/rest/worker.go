@@ -120,7 +120,7 @@ func (s *server) findWorker(r *http.Request, tenant fsm.TenantID) (*fsm.Worker, 
 	if err != nil {
 		return nil, err
 	}
-	_, w, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Worker, bool) {
+	w, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Worker, bool) {
 		w, ok := v.Worker(fsm.WorkerID(id))
 		return w, ok && w.Tenant == tenant
 	})

@@ -82,7 +82,7 @@ func (s *server) workflows(r *http.Request, tenant fsm.TenantID) (any, error) {
 			all = append(all, w)
 		}
 	} else {
-		_, w, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Workflow, bool) { return v.Workflow(tenant, name) })
+		w, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Workflow, bool) { return v.Workflow(tenant, name) })
 		if err != nil {
 			return nil, err
 		}
@@ -156,7 +156,7 @@ func (s *server) version(r *http.Request, tenant fsm.TenantID) (any, error) {
 	if id == "" {
 		id = w.Latest
 	}
-	_, v, ok, err := find(r.Context(), s, func(view fsm.View) (*fsm.Version, bool) {
+	v, ok, err := find(r.Context(), s, func(view fsm.View) (*fsm.Version, bool) {
 		v, ok := view.Version(id)
 		return v, ok && v.Workflow == w.ID
 	})
@@ -175,7 +175,7 @@ func (s *server) findWorkflow(r *http.Request, tenant fsm.TenantID) (*fsm.Workfl
 	if err != nil {
 		return nil, err
 	}
-	_, w, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Workflow, bool) {
+	w, ok, err := find(r.Context(), s, func(v fsm.View) (*fsm.Workflow, bool) {
 		w, ok := v.WorkflowByID(fsm.WorkflowID(id))
 		return w, ok && w.Tenant == tenant
 	})
