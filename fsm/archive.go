@@ -86,11 +86,11 @@ func (a *Archived) Encode(b []byte) []byte {
 func DecodeArchived(b []byte) (*Archived, error) {
 	a := &Archived{}
 	for len(b) > 0 {
-		kind, body, rest, err := cutFrame(b)
+		body, rest, err := cutFrame(b)
 		if err != nil {
 			return nil, err
 		}
-		if err := a.load(kind, body); err != nil {
+		if err := a.load(b[0], body); err != nil {
 			return nil, fmt.Errorf("archived run: %w", err)
 		}
 		b = rest
@@ -101,16 +101,18 @@ func DecodeArchived(b []byte) (*Archived, error) {
 	return a, nil
 }
 
-func cutFrame(b []byte) (kind byte, body, rest []byte, err error) {
+// cutFrame gives the body of the first frame, whose kind is its first byte, and
+// what follows it.
+func cutFrame(b []byte) (body, rest []byte, err error) {
 	n, size := uint64(0), 0
 	if len(b) > 1 {
 		n, size = binary.Uvarint(b[1:])
 	}
 	if size <= 0 || n > uint64(len(b)-1-size) {
-		return 0, nil, nil, errors.New("archived run: cut short: it is damaged")
+		return nil, nil, errors.New("archived run: cut short: it is damaged")
 	}
 	at := 1 + size
-	return b[0], b[at : at+int(n)], b[at+int(n):], nil
+	return b[at : at+int(n)], b[at+int(n):], nil
 }
 
 func (a *Archived) load(kind byte, body []byte) (err error) {

@@ -3,6 +3,7 @@ package fsm_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,15 +90,15 @@ func TestAForgottenRunIsHandedOutWhole(t *testing.T) {
 		if p, ok := v.Pin(id); !ok || string(p.Worker) != b.id("one") {
 			t.Fatalf("the pin is %+v", p)
 		}
-		said := ""
+		var said strings.Builder
 		for l := range v.Logs(x.ID) {
-			said += l.Message
+			said.WriteString(l.Message)
 		}
 		for c := range v.Chunks(x.ID, 0, 0) {
-			said += string(c.Message)
+			said.Write(c.Message)
 		}
-		if said != "hellopiece" {
-			t.Fatalf("the task run said %q", said)
+		if said.String() != "hellopiece" {
+			t.Fatalf("the task run said %q", said.String())
 		}
 	}
 	if !bytes.Equal(read.Encode(nil), gone[0].Encode(nil)) {
