@@ -106,7 +106,7 @@ func (a *announcer) tell(ctx context.Context, s raft.Server) {
 			return
 		}
 		resp, err := a.send(s, &raft.AppendEntriesRequest{
-			RPCHeader: a.header, Term: c.term, Leader: a.header.Addr,
+			RPCHeader: a.header, Term: c.term,
 			PrevLogEntry: c.index, PrevLogTerm: c.term, LeaderCommitIndex: c.index,
 		})
 		a.mu.Lock()

@@ -186,12 +186,11 @@ func (f *file) newest(upTo mark, visit func(*fsm.Archived) bool) (more bool, err
 	err = guard(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
 			c := tx.Bucket([]byte(runsBucket)).Cursor()
-			key, record := c.Seek(upTo.key())
-			if key == nil {
-				key, record = c.Last()
-			} else {
-				key, record = c.Prev()
+			before := c.Prev
+			if key, _ := c.Seek(upTo.key()); key == nil {
+				before = c.Last
 			}
+			key, record := before()
 			for ; key != nil && more; key, record = c.Prev() {
 				a, err := readRecord(record)
 				if err != nil {
