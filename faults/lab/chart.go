@@ -95,7 +95,7 @@ func nodeRow(name string, h history.History, seconds float64) row {
 		if e.Node != name {
 			continue
 		}
-		switch e.Kind { //nolint:exhaustive // what the timeline shows
+		switch e.Kind {
 		case history.NodeStart:
 			up.at, up.on = e.At, true
 		case history.NodeStop:
@@ -122,7 +122,7 @@ func crewRow(name string, h history.History, seconds float64) row {
 		if e.Client != name {
 			continue
 		}
-		switch e.Kind { //nolint:exhaustive // what the timeline shows
+		switch e.Kind {
 		case history.WorkerAttach:
 			up.at, up.on = e.At, true
 		case history.WorkerStop:
@@ -148,7 +148,7 @@ func faultRows(h history.History, seconds float64) (rows []row) {
 		r.bars = append(r.bars, bar{b.Since.Seconds(), max(to, b.Since.Seconds()+0.2), "fault", b.Op + ": " + b.Detail})
 	}
 	for _, e := range h {
-		switch e.Kind { //nolint:exhaustive // what the timeline shows
+		switch e.Kind {
 		case history.FaultBegin:
 			if _, ok := at[e.Op]; !ok {
 				at[e.Op] = len(rows)

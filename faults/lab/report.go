@@ -113,7 +113,7 @@ func (r *Report) count(h history.History) {
 
 // more tells apart what is worth counting apart.
 func more(e history.Event) string {
-	switch e.Kind { //nolint:exhaustive // the rest has no more
+	switch e.Kind {
 	case history.Lease:
 		return " " + e.Status
 	case history.Pinned:
