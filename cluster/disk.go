@@ -97,9 +97,13 @@ func (g *diskGuard) StoreLogs(logs []*raft.Log) error {
 	return g.inTime(w)
 }
 
-// DeleteRange implements raft.LogStore.
+// DeleteRange implements raft.LogStore. It is not told as failed for its time:
+// Raft would go on to look for entries that are gone a moment later. No leader waits
+// for it, but a follower that truncates its log and the compaction.
 func (g *diskGuard) DeleteRange(first, last uint64) error {
-	return g.inTime(&write{do: func() error { return g.LogStore.DeleteRange(first, last) }})
+	defer g.watch()()
+	g.turn <- struct{}{}
+	return g.outcome(g.perform(&write{do: func() error { return g.LogStore.DeleteRange(first, last) }}))
 }
 
 // GetLog implements raft.LogStore.
@@ -186,10 +190,9 @@ func (g *diskGuard) clean() error {
 	return nil
 }
 
-// surely does a write that may not fail.
-func (g *diskGuard) surely(do func() error) error {
+// watch gives the node up if the function returned is not called for too long.
+func (g *diskGuard) watch() (ended func()) {
 	done := make(chan struct{})
-	defer close(done)
 	go func() {
 		hung := time.NewTimer(g.cfg.WriteDeadline * time.Duration(g.cfg.Failures))
 		defer hung.Stop()
@@ -200,6 +203,12 @@ func (g *diskGuard) surely(do func() error) error {
 			g.giveUp(errStalled)
 		}
 	}()
+	return func() { close(done) }
+}
+
+// surely does a write that may not fail.
+func (g *diskGuard) surely(do func() error) error {
+	defer g.watch()()
 	for pause := time.Millisecond; ; pause = min(2*pause, g.cfg.WriteDeadline/4+1) {
 		g.turn <- struct{}{}
 		err := g.perform(&write{do: do})

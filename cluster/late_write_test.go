@@ -97,6 +97,26 @@ func TestAnEntryThatWasWrittenTooLateIsNotBuiltUpon(t *testing.T) {
 	}
 }
 
+// Raft was told that the entries are still there, and would look for them for ever.
+func TestAFollowerWhoseTruncationTakesLongGoesOn(t *testing.T) {
+	b := newLateBed(t)
+	if !b.append(2, 1, 1, 3) || !b.append(3, 1, 1, 0) {
+		t.Fatal("entries 2 to 4, or the next term, were refused")
+	}
+	mend := b.disk.stalls()
+	time.AfterFunc(2*b.deadline, mend)
+	b.append(3, 2, 2, 1)
+	b.await(func() bool { l, _ := b.store.LastIndex(); return l < 4 })
+	for range 5 { // the leader goes back, and sends what it has from there
+		if b.append(3, 2, 2, 1) || b.append(3, 1, 1, 0) && b.append(3, 2, 2, 1) {
+			break
+		}
+	}
+	if last, hole := b.raft.LastIndex(), b.hole(); last != 3 || hole != 0 {
+		t.Errorf("the follower takes nothing any more: last index %d, hole at %d", last, hole)
+	}
+}
+
 func (b *lateBed) await(ok func() bool) {
 	b.t.Helper()
 	for range 1000 {
