@@ -51,7 +51,7 @@ func (b *lateBed) append(term, prev, prevTerm uint64, count int) bool {
 	b.t.Helper()
 	req := &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"), Addr: b.from},
-		Term:      term, Leader: b.from, PrevLogEntry: prev, PrevLogTerm: prevTerm,
+		Term:      term, PrevLogEntry: prev, PrevLogTerm: prevTerm,
 	}
 	for i := range count {
 		req.Entries = append(req.Entries, &raft.Log{Index: prev + uint64(i) + 1, Term: term, Type: raft.LogNoop})
