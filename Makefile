@@ -58,7 +58,7 @@ go-test: ## all Go tests with the race detector; ARGS="-run X ./fsm" for a part
 sim-test: ## 2,000 simulated scenarios, or as many as five minutes allow; ARGS="-seeds 100 -from 7" for others
 	@mkdir -p $(CACHE)
 	go test -c -o $(CACHE)/sim.test ./faults/sim
-	$(CACHE)/sim.test -test.run 'TestScenarios|TestNamedScenarios' -test.timeout 20m -seeds 2000 -bound 5m -shrink 40 $(ARGS) -test.v 2>&1 \
+	$(CACHE)/sim.test -test.run 'TestScenarios|TestNamedScenarios' -test.timeout 20m -seeds 2000 -bound 5m -times 3 -shrink 40 $(ARGS) -test.v 2>&1 \
 		| grep -v -e '^ *--- PASS: .*/' -e '^=== '
 
 .PHONY: soak
@@ -107,7 +107,7 @@ bench: build ## measure three nodes and the ceiling of this machine into bench/r
 lint: $(TOOLS)/golangci-lint@$(GOLANGCI_LINT) ## format, vet, linters, tidy module file
 	$(BIN)/golangci-lint fmt --diff
 	go vet ./...
-	$(BIN)/golangci-lint run
+	$(BIN)/golangci-lint run --allow-parallel-runners
 	go mod tidy -diff
 
 .PHONY: fmt

@@ -266,7 +266,7 @@ func (l *link) take(f http2.Frame) {
 
 // resetCode is what gRPC makes of the reason of a reset.
 func resetCode(c http2.ErrCode) codes.Code {
-	switch {
+	switch { //nolint:staticcheck // a tagged switch would have to name all
 	case c == http2.ErrCodeCancel:
 		return codes.Canceled
 	case c == http2.ErrCodeRefusedStream:
@@ -306,7 +306,7 @@ func (l *link) settings(f *http2.SettingsFrame) {
 		return
 	}
 	_ = f.ForeachSetting(func(s http2.Setting) error {
-		switch {
+		switch { //nolint:staticcheck // a tagged switch would have to name all
 		case s.ID == http2.SettingInitialWindowSize:
 			for _, c := range l.open {
 				c.window += int64(s.Val) - l.initial

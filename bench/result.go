@@ -71,6 +71,9 @@ type Result struct {
 	Machine  Machine        `json:"machine"`
 	Params   map[string]any `json:"params"`
 	Figures
+	// CommandsPerSecond is what the bare log does, with the workload ceiling.
+	CommandsPerSecond float64 `json:"commands_per_second,omitempty"`
+
 	Phases   []Phase  `json:"phases,omitempty"`
 	Series   []Point  `json:"series,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
@@ -110,6 +113,9 @@ func (r *Result) warnings() {
 	if share > clientLimit {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("this client used %.0f %% of the machine (more than %d %%): measure from another machine, or hold the figure against that of `bench ceiling`", share, clientLimit))
 	}
+	if r.Runs == 0 {
+		r.Warnings = append(r.Warnings, "no run ended while it was measured: give a longer --duration, and look whether the target answers")
+	}
 	if busy := r.Machine.Load1; busy > float64(r.Machine.Cores) {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the load average was %.1f on %d cores before the start: other work makes these figures worse", busy, r.Machine.Cores))
 	}
@@ -125,6 +131,9 @@ func (r *Result) Print(w io.Writer) {
 	for _, p := range r.Phases {
 		fmt.Fprintf(&b, "  %s\n", p.Label)
 		p.print(&b, "    ")
+	}
+	if r.CommandsPerSecond > 0 {
+		fmt.Fprintf(&b, "  the log alone: %.0f commands/s\n", r.CommandsPerSecond)
 	}
 	if len(r.Phases) > 0 {
 		printExtra(&b, "  ", r.Extra)

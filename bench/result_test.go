@@ -17,7 +17,7 @@ func sample() *Result {
 	for i := range 1000 {
 		h.Record(time.Duration(i+1) * time.Millisecond)
 	}
-	r.Runs, r.Seconds, r.RunsPerSecond = 1000, 10, 100
+	r.Runs, r.Seconds, r.RunsPerSecond, r.CommandsPerSecond = 1000, 10, 100, 5000
 	r.latency(h)
 	return r
 }
@@ -33,7 +33,7 @@ func TestJSONHasTheNamesThatReadersKnow(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]any{
-		"workload": "throughput", "target": "here", "runs_per_second": 100.0, "runs": 1000.0, "seconds": 10.0, "max_ms": 1000.0, "failed": 0.0,
+		"workload": "throughput", "target": "here", "runs_per_second": 100.0, "commands_per_second": 5000.0, "runs": 1000.0, "seconds": 10.0, "max_ms": 1000.0, "failed": 0.0,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
@@ -92,7 +92,7 @@ func TestPeopleSeePhasesAndWarnings(t *testing.T) {
 	r.set("last_to_first_p99", 1.25)
 	var b bytes.Buffer
 	r.Print(&b)
-	for _, want := range []string{"throughput against here: outstanding=64 payload=100 workers=3\n", "  10 workers\n    100 runs/s", "last to first p99: 1.25", "warning: careful"} {
+	for _, want := range []string{"throughput against here: outstanding=64 payload=100 workers=3\n", "  10 workers\n    100 runs/s", "the log alone: 5000 commands/s", "last to first p99: 1.25", "warning: careful"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}

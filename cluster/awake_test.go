@@ -44,3 +44,21 @@ func TestAStandstillOfTheLeaderCostsNoLease(t *testing.T) {
 		}
 	})
 }
+
+// A follower of a leader that was frozen for half a minute heard from it again,
+// and then led: it took the half minute for time under a leader.
+func TestAGapBetweenTwoContactsIsNotLed(t *testing.T) {
+	start := time.Now()
+	c := contact{opened: start}
+	hear := func(from, to time.Duration) {
+		for d := from; d <= to; d += contactTick {
+			c.note(start.Add(d))
+		}
+	}
+	hear(0, 5*time.Second)
+	applied := c.led(start.Add(5 * time.Second))
+	hear(35*time.Second, 37*time.Second)
+	if got := c.since(applied); got != 2*time.Second {
+		t.Errorf("2s of contact after a gap of 30s count as %v", got)
+	}
+}

@@ -15,6 +15,26 @@ type contact struct {
 	opened   time.Time
 	last     atomic.Pointer[time.Time]
 	isolated atomic.Bool
+	// missing is how long there was no leader in all, counted when one was back.
+	missing atomic.Int64
+}
+
+// note says that there was a leader at a moment. A stretch without one is no time
+// under a leader, whatever comes after it.
+func (c *contact) note(seen time.Time) {
+	gap := seen.Sub(c.at())
+	if gap <= 0 {
+		return
+	}
+	if gap > stallAfter {
+		c.missing.Add(int64(gap))
+	}
+	c.last.Store(&seen)
+}
+
+// led gives a moment on the clock that runs under leaders only.
+func (c *contact) led(moment time.Time) time.Time {
+	return moment.Add(-time.Duration(c.missing.Load()))
 }
 
 // at is the moment of the last contact; the opening of the node if there was
@@ -26,8 +46,10 @@ func (c *contact) at() time.Time {
 	return c.opened
 }
 
-// since is how long after a moment there still was a leader.
-func (c *contact) since(moment time.Time) time.Duration { return max(0, c.at().Sub(moment)) }
+// since is how long after a moment of the clock led there was a leader.
+func (c *contact) since(moment time.Time) time.Duration {
+	return max(0, c.led(c.at()).Sub(moment))
+}
 
 // watchContact keeps it up to date and tells the caller of isolation, until ctx
 // ends.
@@ -45,9 +67,7 @@ func (n *Node) watchContact(ctx context.Context) {
 		if n.raft.State() == raft.Leader { // it keeps the lease only with a quorum
 			seen = now
 		}
-		if seen.After(n.contact.at()) {
-			n.contact.last.Store(&seen)
-		}
+		n.contact.note(seen)
 		isolated := now.Sub(n.contact.at()) >= n.cfg.IsolatedAfter
 		if isolated == n.contact.isolated.Load() {
 			continue

@@ -162,6 +162,9 @@ func live(t *testing.T, nodes *nodeSet, l *life, random *rand.Rand) {
 			l.attempt++
 			err = step(&limpetv1.Command{Kind: &limpetv1.Command_ReplayTasks{ReplayTasks: &limpetv1.ReplayTasks{TenantId: lifeTenant, Ids: ids}}})
 		}
+		if err == nil && !l.status.Final() {
+			err = nodes.awaitAssigned(t.Context(), l)
+		}
 		time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
 	}
 	if err != nil {
@@ -193,6 +196,29 @@ func (s *nodeSet) each(visit func(*Node)) {
 	defer s.mu.Unlock()
 	for _, n := range s.nodes {
 		visit(n)
+	}
+}
+
+// awaitAssigned returns when the run's task is with the worker. Between two streams
+// of the worker it is queued, and what is queued has no attempt that a replay would
+// have to end: the model would count one too many.
+func (s *nodeSet) awaitAssigned(ctx context.Context, l *life) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		found := false
+		s.each(func(n *Node) {
+			task, ok := n.View().TaskRun(fsm.TaskRunID(l.id))
+			found = found || ok && task.Status == fsm.Assigned && task.Attempt == l.attempt
+		})
+		if found {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for attempt %d to be assigned: %w", l.attempt, ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 }
 

@@ -87,7 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 
 // compose builds the parts that need nothing from outside.
 func (n *Node) compose() {
-	n.machine, n.fanout, n.hints = newMachine(n.awake.now), newFanout(n.cfg.Sink), newHints()
+	n.machine, n.fanout, n.hints = newMachine(func() time.Time { return n.contact.led(n.awake.now()) }), newFanout(n.cfg.Sink), newHints()
 	n.machine.check = n.cfg.CheckSpeculation
 	n.keys = newKeys(n.cfg.ClusterKey, n.cfg.OldKeys)
 	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)

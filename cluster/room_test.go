@@ -3,7 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,7 +123,7 @@ func TestWithoutALeaderWhoGaveUpIsForgotten(t *testing.T) {
 func TestEffectsWaitOnceEach(t *testing.T) {
 	f := newFanout(&fakeSink{})
 	for i := range 10_000 {
-		f.push([]fsm.Effect{{Kind: fsm.RunChanged, ID: fmt.Sprint(i % 10)}, {Kind: fsm.WorkerChanged, ID: "w"}})
+		f.push([]fsm.Effect{{Kind: fsm.RunChanged, ID: strconv.Itoa(i % 10)}, {Kind: fsm.WorkerChanged, ID: "w"}})
 	}
 	if len(f.queue) != 11 || len(f.seen) != 11 {
 		t.Errorf("%d effects wait of 11 things", len(f.queue))

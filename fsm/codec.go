@@ -148,7 +148,9 @@ func flag(c *codec, n protowire.Number, v *bool) {
 		u = 1
 	}
 	num(c, n, &u)
-	*v = u != 0
+	if c.reading { // what is written may be read by others at the same time
+		*v = u != 0
+	}
 }
 
 func str[T ~string](c *codec, n protowire.Number, v *T) {

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"hash/fnv"
 	"io"
 	"slices"
@@ -39,7 +38,7 @@ func ReadSnapshot(r io.Reader) (*Machine, error) {
 // loader reads the records of a snapshot into a state.
 type loader struct {
 	br    *bufio.Reader
-	sum   hash.Hash64
+	sum   hash64
 	s     *State
 	codec codec
 	frame []byte // kind and bytes of the record, until the next

@@ -94,8 +94,9 @@ func (c *command) ceiling(ctx context.Context, batch, size int) (*bench.Result, 
 	r.Extra = map[string]float64{
 		"stub_runs_per_second": bare.RunsPerSecond, "stub_p50_ms": bare.P50,
 		"stub_nodes_cpu_seconds_per_1000_runs": bare.NodesCPU, "stub_client_cpu_seconds_per_1000_runs": bare.ClientCPU,
-		"commands_per_second": log.CommandsPerSecond, "entries_per_second": log.EntriesPerSecond,
+		"log_entries_per_second": log.EntriesPerSecond,
 	}
+	r.CommandsPerSecond = log.CommandsPerSecond
 	return r, nil
 }
 

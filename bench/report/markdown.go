@@ -156,7 +156,7 @@ func (r Results) oneTask(b *strings.Builder) {
 		}
 		row(name, c, "")
 		log = fmt.Sprintf("A stub on the wire without any log does %s runs/s; the log alone commits %s commands/s of %s bytes in %s entries/s.",
-			grouped(c.Extra["stub_runs_per_second"]), grouped(c.Extra["commands_per_second"]), short(param(c, "command_bytes")), grouped(c.Extra["entries_per_second"]))
+			grouped(c.Extra["stub_runs_per_second"]), grouped(c.CommandsPerSecond), short(param(c, "command_bytes")), grouped(c.Extra["log_entries_per_second"]))
 	}
 	table(b, "One-task runs", log, []string{
 		"triggered", "in flight", "runs/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "CPU s per 1,000 runs: nodes", "client", "share of the ceiling",

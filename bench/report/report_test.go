@@ -26,7 +26,8 @@ func suite(t *testing.T) string {
 	dir := t.TempDir()
 	ceiling := result("ceiling", 256, 10_000)
 	ceiling.Params["batch"], ceiling.Params["command_bytes"] = 1, 256
-	ceiling.Extra = map[string]float64{"stub_runs_per_second": 18_000, "commands_per_second": 100_000, "entries_per_second": 2000}
+	ceiling.Extra = map[string]float64{"stub_runs_per_second": 18_000, "log_entries_per_second": 2000}
+	ceiling.CommandsPerSecond = 100_000
 	failover := result("failover", 0, 200)
 	failover.Params["kills"], failover.Params["rate"] = 2, 200
 	failover.Series = []bench.Point{{GapMS: 700, FirstMS: 750}, {GapMS: 600, FirstMS: 650}}

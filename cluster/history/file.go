@@ -17,9 +17,9 @@ import (
 
 // The buckets of a file: records by mark, and the marks by id of a run or of a
 // task run with an id of its own.
-var (
-	runsBucket = []byte("runs")
-	idsBucket  = []byte("ids")
+const (
+	runsBucket = "runs"
+	idsBucket  = "ids"
 )
 
 const sumSize = 4
@@ -72,7 +72,7 @@ func (f *file) look() error {
 		if tx.Size() > info.Size() {
 			return fmt.Errorf("%w: it has %d bytes and should have %d", errDamaged, info.Size(), tx.Size())
 		}
-		runs, ids := tx.Bucket(runsBucket), tx.Bucket(idsBucket)
+		runs, ids := tx.Bucket([]byte(runsBucket)), tx.Bucket([]byte(idsBucket))
 		if fresh = runs == nil || ids == nil; fresh {
 			return nil
 		}
@@ -92,8 +92,8 @@ func (f *file) look() error {
 		return err
 	}
 	return f.db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{runsBucket, idsBucket} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+		for _, name := range []string{runsBucket, idsBucket} {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 				return err
 			}
 		}
@@ -127,7 +127,7 @@ func (f *file) write(runs []*fsm.Archived) error {
 	last, wall := f.last, f.wall.Load()
 	err := guard(func() error {
 		return f.db.Update(func(tx *bbolt.Tx) error {
-			records, ids := tx.Bucket(runsBucket), tx.Bucket(idsBucket)
+			records, ids := tx.Bucket([]byte(runsBucket)), tx.Bucket([]byte(idsBucket))
 			records.FillPercent = 1 // keys only ever come at the end
 			for _, a := range runs {
 				m := markOf(a.Run)
@@ -170,11 +170,11 @@ func (f *file) write(runs []*fsm.Archived) error {
 func (f *file) get(id string) (a *fsm.Archived, err error) {
 	err = guard(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
-			key := tx.Bucket(idsBucket).Get(shortID(id))
+			key := tx.Bucket([]byte(idsBucket)).Get(shortID(id))
 			if key == nil {
 				return nil
 			}
-			a, err = readRecord(tx.Bucket(runsBucket).Get(key))
+			a, err = readRecord(tx.Bucket([]byte(runsBucket)).Get(key))
 			return err
 		})
 	})
@@ -185,7 +185,7 @@ func (f *file) newest(upTo mark, visit func(*fsm.Archived) bool) (more bool, err
 	more = true
 	err = guard(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
-			c := tx.Bucket(runsBucket).Cursor()
+			c := tx.Bucket([]byte(runsBucket)).Cursor()
 			key, record := c.Seek(upTo.key())
 			if key == nil {
 				key, record = c.Last()

@@ -15,6 +15,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -196,10 +197,10 @@ func (s *Store) Newest(visit func(*fsm.Archived) bool) error {
 	var list []*fsm.Archived
 	list = append(append(list, s.writing...), s.waiting...)
 	s.mu.Unlock()
-	upTo := noMark
-	for i := len(list) - 1; i >= 0; i-- {
-		upTo = markOf(list[i].Run)
-		if !visit(list[i]) {
+	upTo := noMark()
+	for _, a := range slices.Backward(list) {
+		upTo = markOf(a.Run)
+		if !visit(a) {
 			return nil
 		}
 	}

@@ -24,7 +24,8 @@ const (
 	long = 100 * 365 * day
 )
 
-var started = time.Now().UnixNano()
+// started is in 2033.
+const started int64 = 2e18
 
 // run makes the n-th run to end, with two tasks. Its id says its number.
 func run(n int) *fsm.Archived {

@@ -18,7 +18,7 @@ type mark struct {
 }
 
 // noMark is after every run.
-var noMark = mark{at: math.MaxInt64}
+func noMark() mark { return mark{at: math.MaxInt64} }
 
 func markOf(r *fsm.Run) mark { return mark{r.FinishedAt, string(r.ID)} }
 

@@ -171,6 +171,10 @@ func (p *program) listenFor(b *backend) {
 			Backend: b, Verifier: verifier, Counters: p.counters, Ready: p.node.Ready, Version: version(), Logger: p.log.Named("http"),
 			Gossip:  func() rest.GossipCounts { return rest.GossipCounts(p.node.WorkerGossip()) },
 			History: func() rest.HistoryCounts { return rest.HistoryCounts(p.node.HistoryStats()) },
+			Disk: func() rest.DiskCounts {
+				d := p.node.DiskHealth()
+				return rest.DiskCounts{Writes: int64(d.Writes), Failures: int64(d.Failures), Stalls: int64(d.Stalls)} //nolint:gosec // counts
+			},
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 	}

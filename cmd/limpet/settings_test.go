@@ -146,3 +146,22 @@ func TestKeygenMakesAKeyThatServerTakes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLimitsThatCannotBeAreNamed(t *testing.T) {
+	for _, c := range []struct{ flag, value, want string }{
+		{"--memory-age", "59s", "setting memory-age is 59s: must be 1m or more"},
+		{"--memory-runs", "0", "setting memory-runs is 0: must be 1 or more"},
+		{"--max-live-runs", "0", "setting max-live-runs is 0: must be 1 or more"},
+		{"--max-live-bytes", "100", "setting max-live-bytes is 100: must be 1048576 or more"},
+		{"--history-age", "1s", "setting history-age is 1s: must be 1m or more"},
+		{"--history-bytes", "1048576", "setting history-bytes is 1048576: must be 16777216 or more"},
+	} {
+		s, err := load(t, []string{"--grpc", "127.0.0.1:1", "--peer", "127.0.0.1:2", "--gossip", "127.0.0.1:3", "--http", "127.0.0.1:4", c.flag, c.value}, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.check(); err == nil || err.Error() != c.want {
+			t.Errorf("%s %s: %v, want %q", c.flag, c.value, err, c.want)
+		}
+	}
+}

@@ -57,6 +57,8 @@ const (
 	Leader Kind = "node.leader"
 	// Proposed: Node wrote the entry Index of Term into the log first.
 	Proposed Kind = "node.proposed"
+	// Restored: Node took a snapshot over in place of its state.
+	Restored Kind = "node.restored"
 	// Hash: the state of Node after entry Index had the hash Hash.
 	Hash Kind = "node.hash"
 )

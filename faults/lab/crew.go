@@ -32,6 +32,9 @@ const (
 	crews       = 10
 	agents      = 2
 	workerSlots = 8
+	// fewSlots is what they have under faults of chance, so that workers are full
+	// now and then.
+	fewSlots = 2
 )
 
 // addCrews prepares the processes of workers.
@@ -51,7 +54,7 @@ func (l *Lab) addCrews() error {
 			return err
 		}
 		c.words = []string{
-			l.cfg.Self, "lab", "worker", "--name", c.name, "--count", strconv.Itoa(c.count), "--slots", strconv.Itoa(workerSlots),
+			l.cfg.Self, "lab", "worker", "--name", c.name, "--count", strconv.Itoa(c.count), "--slots", strconv.Itoa(l.slots()),
 			"--evidence", l.evidence(), "--identities=" + strconv.FormatBool(c.stable),
 		}
 		if c.agent {
@@ -64,6 +67,13 @@ func (l *Lab) addCrews() error {
 		l.crews = append(l.crews, c)
 	}
 	return nil
+}
+
+func (l *Lab) slots() int {
+	if l.cfg.Scenario == "" {
+		return fewSlots
+	}
+	return workerSlots
 }
 
 func (l *Lab) addrs() (out []string) {

@@ -86,8 +86,6 @@ func declare(c *limpet.Client, notes *notebook) *flows {
 
 // body is what every task does: it writes down that it runs, takes its time, and
 // gives a result that says who made it.
-//
-//nolint:contextcheck // It has the context of the task.
 func (f *flows) body(ctx limpet.Context, in input, notes *notebook) (json.RawMessage, error) {
 	e := history.Event{
 		Kind: history.Begin, Worker: ctx.Worker().ID(), Run: ctx.RunID(), TaskRun: ctx.TaskRunID(), Task: ctx.TaskName(),

@@ -96,7 +96,11 @@ func (c *client) work(ctx context.Context, ld *load) {
 	for ctx.Err() == nil {
 		switch p := c.rand.IntN(100); {
 		case p < 78:
-			if run := c.trigger(ctx, c.pickFlow(), c.pickInput()); run != nil && c.rand.IntN(4) > 0 {
+			var opts []limpet.RunOption
+			if c.lab.favourite != "" && c.rand.IntN(8) == 0 {
+				opts = append(opts, limpet.WithRunWorker(c.lab.favourite))
+			}
+			if run := c.trigger(ctx, c.pickFlow(), c.pickInput(), opts...); run != nil && c.rand.IntN(4) > 0 {
 				c.await(ld, run)
 			}
 		case p < 84:
@@ -183,8 +187,6 @@ func (c *client) trigger(ctx context.Context, flow string, in input, opts ...lim
 }
 
 // await waits for a run's result, beside the client's other calls.
-//
-//nolint:contextcheck // The result is waited for after the end of the load.
 func (c *client) await(ld *load, ref *limpet.RunRef) {
 	run := ref.ID()
 	c.lab.history.Add(history.Event{Kind: history.Subscribed, Client: c.name, Run: run})

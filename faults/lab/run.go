@@ -80,6 +80,7 @@ type Lab struct {
 
 	faultCount atomic.Int64
 	leftOut    []string
+	favourite  string // a worker that many runs are wanted at
 
 	sayMu sync.Mutex
 }
@@ -259,6 +260,7 @@ func (l *Lab) start(ctx context.Context) error {
 		for _, w := range all {
 			if w.GetLease() == "live" {
 				live++
+				l.favourite = w.GetId()
 			}
 		}
 		return err == nil && live >= l.cfg.Workers

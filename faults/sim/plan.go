@@ -157,7 +157,7 @@ func (d dice) worker(p *Plan) string { return fmt.Sprintf("w%d", 1+d.IntN(len(p.
 
 func (d dice) calls(p *Plan) {
 	list := flows()
-	for range 14 + d.IntN(16) {
+	for range 16 + d.IntN(20) {
 		s := Step{At: d.between(0, p.Length-time.Second)}
 		switch n := d.IntN(100); {
 		case n < 64:

@@ -80,8 +80,9 @@ func (backend) ClusterStatus(context.Context) (transport.ClusterStatus, error) {
 // hubSink breaks the circle between the node, which needs a sink, and the hub,
 // which needs the node.
 type hubSink struct {
-	ready chan struct{}
-	hub   *session.Hub
+	ready    chan struct{}
+	hub      *session.Hub
+	restored func()
 }
 
 // Wake implements cluster.Sink.
@@ -93,6 +94,7 @@ func (s *hubSink) Wake(effects []fsm.Effect) {
 // Reset implements cluster.Sink.
 func (s *hubSink) Reset() {
 	<-s.ready
+	s.restored()
 	s.hub.Reset()
 }
 
@@ -113,7 +115,7 @@ func (w *world) start(name string) error {
 	p := &process{name: name, port: w.net.attach(name)}
 	p.life, p.end = context.WithCancel(w.ctx)
 	p.disk = d.open(func(l *raft.Log) { w.tap.wrote(name, l) })
-	sink := &hubSink{ready: make(chan struct{})}
+	sink := &hubSink{ready: make(chan struct{}), restored: func() { w.tap.restored(name) }}
 	cfg := w.config(p)
 	cfg.Sink = sink
 	cfg.OnIsolated = func(isolated bool) {

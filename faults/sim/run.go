@@ -123,6 +123,9 @@ func (w *world) rest() {
 			quiet = 0
 		}
 	}
+	if why != "" {
+		w.fail("no rest %v after the faults: %s", restFor, why)
+	}
 	w.rec.Add(history.Event{Kind: history.Rest, Detail: why})
 	w.tap.compare(w)
 	if p := w.proc("n1"); p != nil {

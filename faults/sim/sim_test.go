@@ -4,7 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,7 +21,7 @@ import (
 var (
 	seeds  = flag.Int("seeds", 10, "how many scenarios to play")
 	from   = flag.Uint64("from", 1, "the first seed")
-	times  = flag.Int("times", 2, "how many seeds each named scenario is played with")
+	times  = flag.Int("times", 1, "how many seeds each named scenario is played with")
 	repeat = flag.Int("repeat", 1, "how often each scenario is played: a seed is not repeated exactly")
 	bound  = flag.Duration("bound", 0, "begin no scenario after this time; 0 for no bound")
 	beside = flag.Int("beside", 2, "how many scenarios are played at a time")
@@ -42,6 +45,7 @@ func TestScenarios(t *testing.T) {
 	var next, played, virtual atomic.Int64
 	began := time.Now()
 	next.Store(int64(*from) - 1)
+	seen := tally{}
 	var lanes sync.WaitGroup
 	for range *beside {
 		lanes.Go(func() {
@@ -58,6 +62,7 @@ func TestScenarios(t *testing.T) {
 					}
 					played.Add(1)
 					virtual.Add(int64(out.Virtual))
+					seen.count(out.History)
 					if out.Failed() {
 						report(t, p, out)
 					}
@@ -70,6 +75,7 @@ func TestScenarios(t *testing.T) {
 	lanes.Wait()
 	close(done)
 	took := time.Since(began)
+	seen.log(t)
 	t.Logf("%d scenarios from seed %d, %.1f virtual hours in %v: %.1f a second",
 		played.Load(), *from, time.Duration(virtual.Load()).Hours(), took.Round(time.Second), float64(played.Load())/took.Seconds())
 }
@@ -144,4 +150,51 @@ func report(t *testing.T, p *sim.Plan, out *sim.Outcome) {
 		t.Fatal(err)
 	}
 	t.Logf("the history is in %s", name)
+}
+
+// tally counts what happened in all scenarios: a bed in which little happens
+// shows little.
+type tally struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func (c *tally) count(h history.History) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.counts == nil {
+		c.counts = map[string]int{}
+	}
+	for _, e := range h {
+		switch {
+		case e.Kind == history.FaultBegin:
+			c.counts["fault "+e.Cause]++
+		case e.Kind == history.Lease && e.Status == history.LeaseLost:
+			c.counts["leases lost"]++
+		case e.Kind == history.Pinned:
+			c.counts["pin "+e.Cause]++
+		case e.Kind == history.Assigned && e.Strategy != "":
+			c.counts["assignment "+e.Cause]++
+		case e.Kind == history.Fired:
+			what, _, _ := strings.Cut(e.Cause, " (")
+			c.counts[what]++
+		case e.Kind == history.Reported && e.Status == history.Fenced:
+			c.counts["fenced reports"]++
+		case e.Kind == history.RunFinal:
+			c.counts["runs "+e.Status]++
+		case e.Kind == history.OK || e.Kind == history.Unknown || e.Kind == history.Refused:
+			c.counts[string(e.Kind)+" "+e.Op]++
+		case e.Kind == history.Leader, e.Kind == history.Delivered, e.Kind == history.Begin, e.Kind == history.Cut, e.Kind == history.Restored:
+			c.counts[string(e.Kind)]++
+		}
+	}
+}
+
+func (c *tally) log(t *testing.T) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, what := range slices.Sorted(maps.Keys(c.counts)) {
+		t.Logf("%8d %s", c.counts[what], what)
+	}
 }

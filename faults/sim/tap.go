@@ -108,6 +108,9 @@ func (t *tap) wrote(node string, l *raft.Log) {
 	t.rec.Add(history.Event{Kind: history.Proposed, Node: node, Term: l.Term, Index: l.Index})
 }
 
+// restored notes that a node reads a snapshot.
+func (t *tap) restored(node string) { t.rec.Add(history.Event{Kind: history.Restored, Node: node}) }
+
 // applied is called by every node after every entry.
 func (t *tap) applied(node string, index, term uint64, e *fsm.Entry, v fsm.View) {
 	t.mu.Lock()

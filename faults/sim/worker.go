@@ -374,9 +374,9 @@ func (b *body) execute() {
 		close(started)
 	})
 	w.rec.Add(b.event(history.Begin))
-	took := w.between(20*time.Millisecond, 700*time.Millisecond)
-	if w.chance(0.03) {
-		took = w.between(4*time.Second, 9*time.Second)
+	took := w.between(30*time.Millisecond, 1500*time.Millisecond)
+	if w.chance(0.06) {
+		took = w.between(2*time.Second, 9*time.Second)
 	}
 	err := pause(b.ctx, took)
 	if err == nil && f.child != "" && s.name == "a" && b.gate() {

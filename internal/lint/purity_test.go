@@ -21,7 +21,7 @@ import (
 // trailing "/..." lets everything below in as well.
 var pureImports = map[string][]string{
 	"fsm": {
-		"bufio", "bytes", "cmp", "container/heap", "encoding/binary", "errors", "fmt", "hash/fnv", "io", "iter", "maps",
+		"bufio", "bytes", "cmp", "container/heap", "encoding/binary", "errors", "fmt", "hash", "hash/fnv", "io", "iter", "maps",
 		"math", "math/bits", "slices", "strconv", "strings", "time", "unicode/utf8",
 		"google.golang.org/protobuf/...", "github.com/tidwall/btree",
 		module + "/api/...", module + "/fsm/...", module + "/internal/invariant", module + "/internal/bugs",

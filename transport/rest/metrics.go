@@ -129,5 +129,14 @@ func (s *server) nodeMetrics(e *exposition) {
 	e.gauge("limpet_history_bytes", "Their size.", h.Bytes)
 	e.gauge("limpet_history_waiting", "Finished runs that wait for the disk.", int64(h.Waiting))
 	e.counter("limpet_history_dropped_total", "Finished runs that could not be written.", int64(h.Dropped))
+	if s.Disk != nil {
+		d := s.Disk()
+		e.counter("limpet_disk_writes_total", "Writes of this node's log.", d.Writes)
+		e.counter("limpet_disk_write_failures_total", "Writes of this node's log that failed or came too late; the node ends after five in a row.", d.Failures)
+		e.counter("limpet_disk_write_stalls_total", "Those of them that came too late.", d.Stalls)
+	}
 	e.counter("limpet_oversized_total", "Payloads that were too large.", c.Oversized.Load())
 }
+
+// DiskCounts are about the writes of a node's log, since its process started.
+type DiskCounts struct{ Writes, Failures, Stalls int64 }

@@ -40,6 +40,8 @@ type Config struct {
 	Gossip func() GossipCounts
 	// History gives the figures of this node's history; nil without one.
 	History func() HistoryCounts
+	// Disk gives how the writes of this node's log went; nil for a node without one.
+	Disk func() DiskCounts
 	// Version of the program, for metrics and the verbose health check.
 	Version string
 	// Logger is nil for silence.

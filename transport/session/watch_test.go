@@ -1,7 +1,7 @@
 package session
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -19,7 +19,7 @@ func TestAFollowerThatDoesNotReadIsBounded(t *testing.T) {
 	defer watcher.Close()
 	watcher.Add("0")
 	for i := range maxBehind + 1000 {
-		h.Wake([]fsm.Effect{{Kind: fsm.RunFinished, ID: fmt.Sprint(i)}, {Kind: fsm.RunFinished, ID: "0"}})
+		h.Wake([]fsm.Effect{{Kind: fsm.RunFinished, ID: strconv.Itoa(i)}, {Kind: fsm.RunFinished, ID: "0"}})
 	}
 	if !follower.Behind() {
 		t.Error("a follower that lost changes does not know it")

@@ -1,0 +1,149 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/limpet-dev/limpet/api/compat"
+	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	limpet "github.com/limpet-dev/limpet/client"
+	"github.com/limpet-dev/limpet/faults/history"
+)
+
+// triggerRetried calls as an SDK does: one request id for all tries.
+func triggerRetried(ctx context.Context, l *Lab) error {
+	c, err := l.hand()
+	if err != nil {
+		return err
+	}
+	for i := range 4 {
+		leader, err := l.leader(ctx)
+		if err != nil {
+			return err
+		}
+		call, outcome := c.invoke(history.OpTrigger, "", flowOne)
+		id := uuid.NewString()
+		request := &compatv1.TriggerWorkflowRequest{Name: flowOne, Input: `{"ms":20}`, AdditionalMetadata: new(fmt.Sprintf(`{%q:%q}`, callName, call))}
+		trigger := func(n *node, patience time.Duration) (string, error) {
+			one, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(l.asAdmin(ctx), limpetv1.HeaderRequestID, id), patience)
+			defer cancel()
+			res, err := compat.NewWorkflowServiceClient(n.conn).TriggerWorkflow(one, request)
+			return res.GetWorkflowRunId(), err
+		}
+		err = l.during(ctx, leaderKill, leader.name, func() (func(), error) {
+			first := make(chan struct{})
+			go func() {
+				defer close(first)
+				_, _ = trigger(leader, 2*time.Second) // the scenario is that nobody knows
+			}()
+			time.Sleep(time.Duration(1+3*i) * time.Millisecond)
+			l.stopNode(leader, syscall.SIGKILL)
+			<-first
+			return func() { l.mustStart(leader) }, nil
+		}, func() error {
+			run, err := trigger(l.followers(leader)[i%2], callPatience)
+			outcome(err, run, "")
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := l.awaitNode(ctx, leader); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func noQuorum(ctx context.Context, l *Lab) error {
+	c, err := l.hand()
+	if err != nil {
+		return err
+	}
+	w, _, err := l.workerAt(ctx, anyNode)
+	if err != nil {
+		return err
+	}
+	ref, err := c.begin(ctx, flowChain, input{Ms: 3000}, limpet.WithRunWorker(w.GetId()))
+	if err != nil {
+		return err
+	}
+	if err := l.begun(ctx, ref.ID()); err != nil {
+		return err
+	}
+	leader, err := l.leader(ctx)
+	if err != nil {
+		return err
+	}
+	frozen := []*node{leader, l.followers(leader)[0]}
+	const dark = 30 * time.Second
+	err = l.during(ctx, nodeFreeze, frozen[0].name+" "+frozen[1].name, func() (func(), error) {
+		for _, n := range frozen {
+			n.signal(syscall.SIGSTOP)
+		}
+		return func() {
+			for _, n := range frozen {
+				n.signal(syscall.SIGCONT)
+			}
+		}, nil
+	}, func() error {
+		until := time.Now().Add(dark)
+		if c.trigger(ctx, flowOne, input{Ms: 1}) != nil {
+			return errors.New("a trigger was acknowledged without a quorum")
+		}
+		return sleep(ctx, time.Until(until))
+	})
+	if err != nil {
+		return err
+	}
+	out, err := c.outcome(ctx, ref)
+	return errors.Join(err, allOn(w.GetId(), out))
+}
+
+func rollingRestart(ctx context.Context, l *Lab) error {
+	for range 2 {
+		for _, n := range l.nodes {
+			err := l.during(ctx, nodesRoll, n.name, func() (func(), error) {
+				l.stopNode(n, syscall.SIGTERM)
+				return func() { l.mustStart(n) }, nil
+			}, func() error { return nil })
+			if err = errors.Join(err, l.awaitNode(ctx, n), sleep(ctx, time.Second)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func diskStallsUnderLeader(ctx context.Context, l *Lab) error {
+	c, err := l.hand()
+	if err != nil {
+		return err
+	}
+	leader, err := l.leader(ctx)
+	if err != nil {
+		return err
+	}
+	return l.during(ctx, diskStalls, leader.name, func() (func(), error) {
+		if err := write(leader.diskFile(), diskStall); err != nil {
+			return nil, err
+		}
+		return func() {
+			_ = write(leader.diskFile(), "")
+			l.reviveNode(leader)
+		}, nil
+	}, func() error {
+		_, err := c.once(ctx, flowGraph, input{Ms: 10})
+		if err != nil {
+			return err
+		}
+		return l.otherLeader(ctx, leader)
+	})
+}
