@@ -73,6 +73,10 @@ bugs: ## puts each deliberate bug into the code and counts the scenarios until i
 	go test -tags limpet_bugs -c -o $(CACHE)/bugs.test ./faults/sim
 	$(CACHE)/bugs.test -test.run TestEveryBugIsCaught -test.timeout 30m -tries 400 $(ARGS) -test.v 2>&1 | grep -v -e '^ *--- PASS: .*/' -e '^=== '
 
+.PHONY: lab
+lab: ## all named scenarios of the fault lab, with real processes (root; about 15 min)
+	LIMPET_LAB=all go test -count=1 -timeout 40m -v -run TestScenarios ./faults/lab
+
 .PHONY: sdk-test
 sdk-test: ## the published SDKs against a real cluster
 	@mkdir -p $(CACHE)

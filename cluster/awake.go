@@ -23,16 +23,28 @@ const stallAfter = time.Second
 
 // now is the time as this process has lived it: the present, minus all
 // standstills. Times of this clock are compared with each other only.
-func (a *awake) now() time.Time { return a.at(time.Now()) }
+func (a *awake) now() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.look().Add(-a.skipped)
+}
 
 // at gives a moment of the system's clock on this one.
 func (a *awake) at(moment time.Time) time.Time {
-	t := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.look()
+	return moment.Add(-a.skipped)
+}
+
+// look reads the system's clock and notes a standstill. The caller holds mu: a
+// present that was read before it, by one who then stood still, would be taken
+// for later, or shifted by a standstill that came after it.
+func (a *awake) look() time.Time {
+	t := time.Now()
 	if gap := t.Sub(a.read); !a.read.IsZero() && gap > stallAfter {
 		a.skipped += gap - contactTick
 	}
 	a.read = t
-	return moment.Add(-a.skipped)
+	return t
 }

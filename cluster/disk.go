@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,7 +45,9 @@ type DiskHealth struct {
 // Writes are done one at a time, each in a goroutine of its own. The one that was
 // told as failed for its time may still succeed later: Raft does not know those
 // entries then, and would later find them behind newer ones. So before anything
-// else is written they are removed again.
+// else is written they are removed again, and until then they cannot be read: a
+// follower looks in the store for the entry before those that it is sent, and
+// would build on one that is about to go.
 //
 // What is kept of terms and votes must not fail, or Raft panics: it is tried again
 // until it succeeds or the node is given up, and then never returns.
@@ -62,7 +65,7 @@ type diskGuard struct {
 	health DiskHealth
 	row    int       // failures in a row
 	since  time.Time // of the first of them
-	stale  []span    // entries that were written after all
+	stale  []span    // entries that Raft was told are not written; they may be
 	gone   bool
 }
 
@@ -73,7 +76,6 @@ type span struct{ first, last uint64 }
 type write struct {
 	entries span
 	do      func() error
-	given   bool // up
 	ended   bool
 }
 
@@ -95,9 +97,24 @@ func (g *diskGuard) StoreLogs(logs []*raft.Log) error {
 	return g.inTime(w)
 }
 
-// DeleteRange implements raft.LogStore.
+// DeleteRange implements raft.LogStore. It is not told as failed for its time:
+// Raft would go on to look for entries that are gone a moment later. No leader waits
+// for it, but a follower that truncates its log and the compaction.
 func (g *diskGuard) DeleteRange(first, last uint64) error {
-	return g.inTime(&write{do: func() error { return g.LogStore.DeleteRange(first, last) }})
+	defer g.watch()()
+	g.turn <- struct{}{}
+	return g.outcome(g.perform(&write{do: func() error { return g.LogStore.DeleteRange(first, last) }}))
+}
+
+// GetLog implements raft.LogStore.
+func (g *diskGuard) GetLog(index uint64, l *raft.Log) error {
+	g.mu.Lock()
+	late := slices.ContainsFunc(g.stale, func(s span) bool { return s.first <= index && index <= s.last })
+	g.mu.Unlock()
+	if late {
+		return raft.ErrLogNotFound
+	}
+	return g.LogStore.GetLog(index, l)
 }
 
 // Set implements raft.StableStore.
@@ -127,9 +144,12 @@ func (g *diskGuard) inTime(w *write) error {
 	case <-late.C:
 	}
 	g.mu.Lock()
-	w.given = !w.ended
+	given := !w.ended // up
+	if given && w.entries.last != 0 {
+		g.stale = append(g.stale, w.entries)
+	}
 	g.mu.Unlock()
-	if w.given {
+	if given {
 		return g.failed(errStalled)
 	}
 	return g.outcome(<-done)
@@ -147,9 +167,6 @@ func (g *diskGuard) perform(w *write) error {
 	}
 	g.mu.Lock()
 	w.ended = true
-	if w.given && err == nil && w.entries.last != 0 {
-		g.stale = append(g.stale, w.entries)
-	}
 	g.health.Writes++
 	g.health.Slowest = max(g.health.Slowest, time.Since(began))
 	g.mu.Unlock()
@@ -160,7 +177,7 @@ func (g *diskGuard) perform(w *write) error {
 // clean removes entries that Raft was told are not there.
 func (g *diskGuard) clean() error {
 	g.mu.Lock()
-	stale := g.stale
+	stale := g.stale // it is this write's turn: none of them is still being written
 	g.mu.Unlock()
 	for _, s := range stale {
 		if err := g.LogStore.DeleteRange(s.first, s.last); err != nil {
@@ -168,15 +185,14 @@ func (g *diskGuard) clean() error {
 		}
 	}
 	g.mu.Lock()
-	g.stale = nil
+	g.stale = g.stale[len(stale):] // this write may have been given up meanwhile
 	g.mu.Unlock()
 	return nil
 }
 
-// surely does a write that may not fail.
-func (g *diskGuard) surely(do func() error) error {
+// watch gives the node up if the function returned is not called for too long.
+func (g *diskGuard) watch() (ended func()) {
 	done := make(chan struct{})
-	defer close(done)
 	go func() {
 		hung := time.NewTimer(g.cfg.WriteDeadline * time.Duration(g.cfg.Failures))
 		defer hung.Stop()
@@ -187,6 +203,12 @@ func (g *diskGuard) surely(do func() error) error {
 			g.giveUp(errStalled)
 		}
 	}()
+	return func() { close(done) }
+}
+
+// surely does a write that may not fail.
+func (g *diskGuard) surely(do func() error) error {
+	defer g.watch()()
 	for pause := time.Millisecond; ; pause = min(2*pause, g.cfg.WriteDeadline/4+1) {
 		g.turn <- struct{}{}
 		err := g.perform(&write{do: do})

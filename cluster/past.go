@@ -50,8 +50,9 @@ func (n *Node) openHistory() {
 }
 
 // Past finds a finished run that the state has forgotten, by its id or by that
-// of one of its task runs: in this node's history, or else in those of the nodes
-// that can be asked. Nil means that none of them has it.
+// of one of its task runs: in this node's history, or else in those of the others.
+// Nil without an error means that none has it; ErrUnavailable, that a node which
+// may have it cannot be asked.
 func (n *Node) Past(ctx context.Context, id string) (*fsm.Archived, error) {
 	a, _, err := n.history.Get(id)
 	if a != nil {
@@ -93,16 +94,17 @@ func (n *Node) askPast(ctx context.Context, id string) (*fsm.Archived, error) {
 	default:
 		return nil, fmt.Errorf("%w: %d searches for finished runs at other nodes go on; try again in a second", ErrOverloaded, maxPastCalls)
 	}
+	var silent error
 	for _, s := range others {
 		a, err := n.askPastOf(ctx, string(s.Address), id)
 		if a != nil {
 			return a, nil
 		}
 		if err != nil {
-			n.log.Debug("a node cannot say whether it has a finished run", "node", s.ID, "id", id, "error", err)
+			silent = fmt.Errorf("%w: node %q cannot say whether it has finished run %q: %w", ErrUnavailable, s.ID, id, err)
 		}
 	}
-	return nil, nil
+	return nil, silent
 }
 
 func (n *Node) askPastOf(ctx context.Context, addr, id string) (*fsm.Archived, error) {

@@ -285,3 +285,23 @@ func TestPayloadsHaveALimit(t *testing.T) {
 		t.Fatalf("after a run with its payload was forgotten: %v", res.Refusal)
 	}
 }
+
+// It said to try again in a minute, and meant the age of retention.
+func TestFinishedRunsMakeRoomForPayloads(t *testing.T) {
+	b := newBed(t)
+	b.oneWorker(1)
+	b.do(settings(&limpetv1.Settings{MaxLiveBytes: 1000, RetentionAge: int64(time.Hour)}))
+	spec := func(run string) *limpetv1.RunSpec {
+		return &limpetv1.RunSpec{RunId: b.id(run), Workflow: "w", Input: bytes.Repeat([]byte("1"), 900)}
+	}
+	b.trigger(spec("r0"))
+	b.report("completed", "r0", 0, `{}`)
+	b.now = b.now.Add(59 * time.Second)
+	if res := b.trigger(spec("r1")); res.Refusal == nil || res.Refusal.Code != fsm.CodeExhausted {
+		t.Fatalf("a payload beyond the limit: %+v", res)
+	}
+	b.now = b.now.Add(time.Second)
+	if res := b.trigger(spec("r1")); res.Refusal != nil {
+		t.Fatalf("a run that ended a minute ago takes the room of a new one: %v", res.Refusal)
+	}
+}

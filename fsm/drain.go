@@ -25,6 +25,9 @@ func (m *Machine) setWorkerMode(c *limpetv1.SetWorkerMode) (Result, *Refusal) {
 	if no := w.Replaced(c.GetIncarnation()); no != nil {
 		return Result{}, no
 	}
+	if c.GetByWorker() && !w.OwnMode && mode < w.Mode {
+		return Result{}, refuse(CodeConflict, "mode", mode.String(), "an operator has the worker "+w.Mode.String()+", and it asks for less", "`limpet worker resume` undoes it")
+	}
 	n := *w
 	if mode != w.Mode {
 		n.DrainBy, n.Drained = 0, false

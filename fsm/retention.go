@@ -31,7 +31,7 @@ func (m *Machine) purge() []*Archived {
 			break
 		}
 		age := s.stamp.Instant.Sub(k.at)
-		if age < minRetention || (age < s.settings.RetentionAge && s.finished.Len() <= int(s.settings.RetentionRuns)) {
+		if age < minRetention || (age < s.settings.RetentionAge && s.finished.Len() <= int(s.settings.RetentionRuns) && !s.crowded()) {
 			break
 		}
 		s.finished.Delete(k)
@@ -41,6 +41,12 @@ func (m *Machine) purge() []*Archived {
 	}
 	m.forgetWorkers()
 	return gone
+}
+
+// crowded reports whether finished runs should make room for the payloads and lines
+// of others: before anything is refused or dropped for want of it.
+func (s *State) crowded() bool {
+	return s.payload > s.maxLiveBytes()/4*3 || s.lineBytes > maxAllLineBytes/4*3
 }
 
 // purgeLimit is how many things one entry may forget when so many are too many.

@@ -23,8 +23,8 @@ type Settings struct {
 	// are not its own (worker lost, not delivered) before it fails.
 	MaxRequeues int32
 	// RetentionAge and RetentionRuns bound the finished runs in the state: one goes
-	// to the nodes' history when it is older than the age, or when there are more
-	// than so many; but never within the first minute.
+	// to the nodes' history when it is older than the age, when there are more than
+	// so many, or when room gets short; but never within the first minute.
 	RetentionAge  time.Duration
 	RetentionRuns int32
 	// CancelChildren: to cancel a task run cancels the runs that it spawned.

@@ -32,6 +32,10 @@ const (
 	// maxWaiting is how much may wait: a disk that cannot keep up slows the
 	// caller, and memory does not grow.
 	maxWaiting = 64 << 20
+	// longestWait is how long the caller is slowed at a time: a disk that takes
+	// nothing for so long hangs, and what does not fit is dropped until it writes
+	// again. The other nodes have it too; a state that stands still would be worse.
+	longestWait = 10 * time.Second
 )
 
 // Config says where a store is and what it keeps.
@@ -59,7 +63,8 @@ type Store struct {
 	mark    mark                     // of the newest run that was added
 	room    *sync.Cond               // bytes has shrunk, or the store is closed
 	closed  bool
-	dropped int // runs that could not be written
+	hangs   bool // nothing was written for longestWait while there was no room
+	dropped int  // runs that could not be written
 
 	flushMu sync.Mutex // one flush at a time
 	wake    chan struct{}
@@ -90,7 +95,7 @@ func Open(cfg Config) (*Store, error) {
 }
 
 // Add takes runs over, in the order of their end. Those that are kept already
-// are skipped. It waits only while too much waits for the disk.
+// are skipped. It waits only while too much waits for the disk, and not for long.
 func (s *Store) Add(runs []*fsm.Archived) {
 	if len(runs) == 0 {
 		return
@@ -102,12 +107,13 @@ func (s *Store) Add(runs []*fsm.Archived) {
 		if !s.mark.before(m) && s.has(string(a.Run.ID)) {
 			continue
 		}
-		for s.bytes >= maxWaiting && !s.closed {
-			s.poke()
-			s.room.Wait()
-		}
+		room := s.await()
 		if s.closed {
 			return
+		}
+		if !room {
+			s.dropped++
+			continue
 		}
 		if s.mark.before(m) {
 			s.mark = m
@@ -118,6 +124,27 @@ func (s *Store) Add(runs []*fsm.Archived) {
 	if s.bytes >= flushBytes {
 		s.poke()
 	}
+}
+
+// await waits for room, and reports whether there is any. The caller holds mu.
+func (s *Store) await() bool {
+	if s.bytes < maxWaiting {
+		return true
+	}
+	late := time.AfterFunc(longestWait, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.bytes >= maxWaiting {
+			s.hangs = true
+		}
+		s.room.Broadcast()
+	})
+	defer late.Stop()
+	for s.bytes >= maxWaiting && !s.closed && !s.hangs {
+		s.poke()
+		s.room.Wait()
+	}
+	return s.bytes < maxWaiting
 }
 
 // has looks a run up. The caller holds mu.
@@ -250,7 +277,7 @@ func (s *Store) Flush() error {
 	for _, a := range batch {
 		s.note(a, -1)
 	}
-	s.writing = nil
+	s.writing, s.hangs = nil, false
 	if err != nil {
 		s.dropped += len(batch)
 	}

@@ -317,3 +317,34 @@ func TestOldRunsExpire(t *testing.T) {
 	}
 	same(t, get(t, s, string(run(2).Run.ID)), run(2))
 }
+
+// The machine would stand still with it, under a leader whose heartbeats go on.
+func TestADiskThatHangsDoesNotHoldTheMachineUp(t *testing.T) {
+	s := open(t, history.Config{Dir: t.TempDir(), MaxAge: time.Hour, MaxBytes: 1 << 30})
+	s.Add([]*fsm.Archived{run(1), run(2)})
+	flush(t, s)
+	mend := make(chan struct{})
+	reading, read := make(chan struct{}), make(chan error, 1)
+	go func() {
+		read <- s.Newest(func(*fsm.Archived) bool {
+			close(reading)
+			<-mend
+			return false
+		})
+	}()
+	<-reading // while a file is read none goes, and the writer waits for that
+	const payload = 1 << 20
+	for n := 3; n < 150; n++ { // more than may wait
+		s.Add([]*fsm.Archived{withInput(run(n), payload)})
+	}
+	close(mend)
+	if err := <-read; err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Stats(); got.Dropped == 0 {
+		t.Errorf("nothing was dropped: %+v: the test shows nothing", got)
+	}
+	flush(t, s)
+	s.Add([]*fsm.Archived{withInput(run(200), payload)})
+	same(t, get(t, s, string(run(200).Run.ID)), withInput(run(200), payload))
+}

@@ -3,6 +3,7 @@ package rest_test
 import (
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -79,6 +80,27 @@ func TestAWorkerIsDrainedAndSaysWhatItWaitsFor(t *testing.T) {
 
 // near allows for the cluster time that each command takes.
 func near(got *float64, want float64) bool { return got != nil && math.Abs(*got-want) < 0.5 }
+
+// A worker's token read the command line of the node, and with it the cluster's key.
+func TestProfilesAreForOperators(t *testing.T) {
+	b := newBed(t)
+	ask := func(token string) int {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/debug/pprof/cmdline", http.NoBody)
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		b.handler.ServeHTTP(w, r)
+		return w.Code
+	}
+	if got := ask("none"); got != http.StatusUnauthorized {
+		t.Errorf("no token gets %d", got)
+	}
+	if got := ask(b.node.Token(t, auth.RoleSDK)); got != http.StatusForbidden {
+		t.Errorf("a worker's token gets %d", got)
+	}
+	if got := ask(b.node.Token(t, auth.RoleAdmin)); got != http.StatusOK {
+		t.Errorf("an admin's token gets %d", got)
+	}
+}
 
 func TestPinsAreMovedAndReleasedAndThatIsAudited(t *testing.T) {
 	b := newBed(t)

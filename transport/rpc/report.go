@@ -159,10 +159,14 @@ func failed(t fsm.TenantID, rep report, text string, noRetry bool) fsm.Command {
 }
 
 // cancelled converts a worker's own cancellation. One of an attempt that is over
-// for all this node knows is not worth an entry: most follow an order to cancel.
+// for all this node knows is not worth an entry: most follow an order to cancel. One
+// of an attempt that has not begun here is: the worker has it from a node that is
+// ahead.
 func (d *dispatcher) cancelled(t fsm.TenantID, rep report) fsm.Command {
 	run, ok := d.cfg.Backend.View().TaskRun(rep.taskRun)
-	if ok && (!run.Status.Held() || rep.attempt != anyAttempt && rep.attempt < run.Attempt) {
+	switch {
+	case !ok:
+	case run.Status.Final(), rep.attempt == anyAttempt && !run.Status.Held(), rep.attempt != anyAttempt && rep.attempt < run.Attempt:
 		return nil
 	}
 	return &limpetv1.Command{Kind: &limpetv1.Command_ReportCancelled{ReportCancelled: &limpetv1.ReportCancelled{

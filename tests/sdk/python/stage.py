@@ -68,7 +68,7 @@ class Stage:
                 raise RuntimeError(f"{self.lost()} ended, see the logs in {self._dir}")
             return self._workers.keys() <= self.cluster.live_workers()
 
-        until(f"workers {', '.join(self._workers)} to register", 40, ask)
+        until(f"workers {', '.join(self._workers)} to register", 90, ask)
 
     def kill_worker(self, name: str) -> None:
         """SIGKILL to both processes of a worker at once."""
