@@ -34,6 +34,7 @@ type flows struct {
 	chain *limpet.Workflow[input] // HARD, one after the other; the second may start a child
 	fan   *limpet.Workflow[input] // HARD: two roots, a join, retries
 	child *limpet.Workflow[input] // HARD, on its parent's worker
+	notes *notebook               // nil for who only starts runs
 }
 
 // The names of the workflows, and their strategies.
@@ -57,6 +58,7 @@ func declare(c *limpet.Client, notes *notebook) *flows {
 		chain: limpet.NewWorkflow[input](c, flowChain, limpet.WithSticky(limpet.Hard)),
 		fan:   limpet.NewWorkflow[input](c, flowFan, limpet.WithSticky(limpet.Hard)),
 		child: limpet.NewWorkflow[input](c, flowChild, limpet.WithSticky(limpet.Hard)),
+		notes: notes,
 	}
 	bounds := []limpet.TaskOption{limpet.WithScheduleTimeout(scheduleTimeout), limpet.WithExecutionTimeout(executionTimeout)}
 	task := func(w *limpet.Workflow[input], name string, parents ...limpet.Parent) *limpet.Task[json.RawMessage] {
@@ -67,9 +69,7 @@ func declare(c *limpet.Client, notes *notebook) *flows {
 		if w == f.fan {
 			opts = append(slices.Clip(opts), limpet.WithRetries(2))
 		}
-		return limpet.NewTask(w, name, func(ctx limpet.Context, in input) (json.RawMessage, error) {
-			return f.body(ctx, in, notes)
-		}, opts...)
+		return limpet.NewTask(w, name, f.body, opts...)
 	}
 	task(f.one, "only")
 	a := task(f.graph, "a")
@@ -86,12 +86,12 @@ func declare(c *limpet.Client, notes *notebook) *flows {
 
 // body is what every task does: it writes down that it runs, takes its time, and
 // gives a result that says who made it.
-func (f *flows) body(ctx limpet.Context, in input, notes *notebook) (json.RawMessage, error) {
+func (f *flows) body(ctx limpet.Context, in input) (json.RawMessage, error) {
 	e := history.Event{
 		Kind: history.Begin, Worker: ctx.Worker().ID(), Run: ctx.RunID(), TaskRun: ctx.TaskRunID(), Task: ctx.TaskName(),
 		Attempt: ctx.RetryCount(), Strategy: strategyOf(ctx.Workflow()),
 	}
-	notes.begin(e, ctx.Worker().Name())
+	f.notes.begin(e, ctx.Worker().Name())
 	err := sleep(ctx, time.Duration(in.Ms)*time.Millisecond)
 	if err == nil && in.Child && ctx.TaskName() == "s1" {
 		_, err = f.child.Run(ctx, input{Ms: in.Ms}, limpet.WithRunSticky(true))
@@ -101,11 +101,11 @@ func (f *flows) body(ctx limpet.Context, in input, notes *notebook) (json.RawMes
 	}
 	if err != nil {
 		e.Kind, e.Detail = history.Cut, err.Error()
-		notes.write(e)
+		f.notes.write(e)
 		return nil, err
 	}
 	e.Kind, e.Output = history.End, check.Output(e.TaskRun, e.Attempt, e.Worker)
-	notes.write(e)
+	f.notes.write(e)
 	return json.RawMessage(e.Output), nil
 }
 

@@ -101,7 +101,7 @@ func (c *client) work(ctx context.Context, ld *load) {
 				opts = append(opts, limpet.WithRunWorker(c.lab.favourite))
 			}
 			if run := c.trigger(ctx, c.pickFlow(), c.pickInput(), opts...); run != nil && c.rand.IntN(4) > 0 {
-				c.await(ld, run)
+				c.await(ctx, ld, run)
 			}
 		case p < 84:
 			c.cancel(ctx, c.recent())
@@ -187,13 +187,13 @@ func (c *client) trigger(ctx context.Context, flow string, in input, opts ...lim
 }
 
 // await waits for a run's result, beside the client's other calls.
-func (c *client) await(ld *load, ref *limpet.RunRef) {
+func (c *client) await(ctx context.Context, ld *load, ref *limpet.RunRef) {
 	run := ref.ID()
 	c.lab.history.Add(history.Event{Kind: history.Subscribed, Client: c.name, Run: run})
 	ld.waiting.Add(1)
 	go func() {
 		defer ld.waiting.Add(-1)
-		ctx, cancel := context.WithTimeout(context.Background(), resultPatience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resultPatience)
 		defer cancel()
 		state, out, err := resultOf(ctx, ref)
 		if err == nil {
