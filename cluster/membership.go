@@ -192,11 +192,7 @@ func (n *Node) transfer(ctx context.Context) error {
 
 // remove is the leader's side of RemoveNode.
 func (n *Node) remove(ctx context.Context, name string) error {
-	alive := map[string]bool{n.cfg.Name: true}
-	for _, m := range n.gossip.table.alive() {
-		alive[m.name] = true
-	}
-	if err := checkRemoval(name, n.servers(), alive); err != nil {
+	if err := checkRemoval(name, n.servers(), n.answering(ctx, name)); err != nil {
 		return err
 	}
 	if m, ok := n.gossip.table.get(name); ok && m.state == memberAlive && name != n.cfg.Name {
@@ -211,11 +207,32 @@ func (n *Node) remove(ctx context.Context, name string) error {
 		}
 	}
 	if err := n.raft.RemoveServer(raft.ServerID(name), 0, membershipTimeout).Error(); err != nil {
-		return fmt.Errorf("remove node %q: %w", name, err)
+		return fmt.Errorf("%w: remove node %q: whether it was done shows in the status: %w", ErrUnavailable, name, err)
 	}
 	n.log.Info("removed node from the cluster", "node", name)
 	return nil
 }
+
+// answering gives the nodes, but for one, that answer now. Gossip takes seconds to
+// believe that a node has died, and a removal in that time may cost the quorum.
+func (n *Node) answering(ctx context.Context, but string) map[string]bool {
+	ctx, cancel := context.WithTimeout(ctx, removalPatience)
+	defer cancel()
+	var list []NodeStatus
+	for _, s := range n.otherServers() {
+		if string(s.ID) != but {
+			list = append(list, NodeStatus{Name: fsm.NodeID(s.ID), PeerAddr: string(s.Address)})
+		}
+	}
+	alive := map[string]bool{n.cfg.Name: true}
+	for i, a := range n.askAll(ctx, list, 0) {
+		alive[string(list[i].Name)] = a.err == nil
+	}
+	return alive
+}
+
+// removalPatience is how long the nodes that would remain have to answer.
+const removalPatience = time.Second
 
 // checkRemoval refuses what would leave the cluster without a live quorum.
 func checkRemoval(name string, servers []raft.Server, alive map[string]bool) error {

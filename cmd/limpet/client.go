@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -125,18 +126,23 @@ func (c *client) do(ctx context.Context, timeout time.Duration, call func(contex
 	if err != nil {
 		return err
 	}
-	conn, err := dial(addrs)
-	if err != nil {
-		return err
+	nodes := &anyNode{}
+	for i := range addrs {
+		// Each begins with another node, and goes on to those that can be reached.
+		conn, err := dial(slices.Concat(addrs[i:], addrs[:i]))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		nodes.conns = append(nodes.conns, conn)
 	}
-	defer func() { _ = conn.Close() }()
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "bearer "+token)
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	if err := call(ctx, limpetv1.NewAdminClient(conn)); err != nil {
+	if err := call(ctx, limpetv1.NewAdminClient(nodes)); err != nil {
 		return explain(err, addrs)
 	}
 	return nil
