@@ -71,7 +71,7 @@ soak: ## simulated scenarios without end, with their number and virtual hours; A
 bugs: ## puts each deliberate bug into the code and counts the scenarios until it is caught
 	@mkdir -p $(CACHE)
 	go test -tags limpet_bugs -c -o $(CACHE)/bugs.test ./faults/sim
-	$(CACHE)/bugs.test -test.run TestEveryBugIsCaught -test.timeout 30m -tries 400 $(ARGS) -test.v 2>&1 | grep -v -e '^ *--- PASS: .*/' -e '^=== '
+	$(CACHE)/bugs.test -test.run TestEveryBugIsCaught -test.timeout 30m -tries 1000 $(ARGS) -test.v 2>&1 | grep -v -e '^ *--- PASS: .*/' -e '^=== '
 
 .PHONY: lab
 lab: ## all named scenarios of the fault lab, with real processes (root; about 15 min)
