@@ -251,11 +251,9 @@ func (s *session) dispatch(ctx context.Context, view fsm.View, t *fsm.TaskRun) e
 	if n := proto.Size(action); n > s.hub.cfg.MaxMessage {
 		return s.tooLarge(ctx, t, n)
 	}
-	if err := s.stream.Send(action); err != nil {
-		return err
-	}
+	// Counted first: whoever has the order finds it counted.
 	s.hub.cfg.Counters.Dispatched.Add(1)
-	return nil
+	return s.stream.Send(action)
 }
 
 // tooLarge fails an attempt that the worker could never receive: its stream
