@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/cluster/history"
 	"github.com/limpet-dev/limpet/fsm"
@@ -79,12 +77,7 @@ func (n *Node) HistoryStats() history.Stats { return n.history.Stats() }
 // askPast asks the other nodes, one after the other: a node that came by a
 // snapshot has not seen what was forgotten before.
 func (n *Node) askPast(ctx context.Context, id string) (*fsm.Archived, error) {
-	var others []raft.Server
-	for _, s := range n.servers() {
-		if string(s.ID) != n.cfg.Name {
-			others = append(others, s)
-		}
-	}
+	others := n.otherServers()
 	if len(others) == 0 {
 		return nil, nil
 	}

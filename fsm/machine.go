@@ -42,9 +42,8 @@ func (m *Machine) Apply(e *Entry) Outcome {
 }
 
 // Begin is the first half of [Machine.Apply]: it moves cluster time to the
-// stamp, fires what is due and forgets what is old. The leader calls the halves
-// apart, to let the scheduler see the commands' effects before the entry is
-// closed; Begin and then any split of the commands gives what Apply gives.
+// stamp, fires what is due and forgets what is old. Begin and then any split of
+// the commands gives what Apply gives; a [Draft] rests on that.
 func (m *Machine) Begin(stamp Stamp) Outcome {
 	m.effects, m.fenced = nil, 0
 	s := m.st
