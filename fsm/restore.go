@@ -6,17 +6,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"slices"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/limpet-dev/limpet/internal/bugs"
 )
 
 // ReadSnapshot builds a machine from a snapshot. A snapshot that is damaged, cut
 // short, or of a newer format gives an error that says so.
 func ReadSnapshot(r io.Reader) (*Machine, error) {
-	in := loader{br: bufio.NewReaderSize(r, snapshotBuffer), sum: fnv.New64a(), s: newState(), codec: codec{shared: map[string]string{}}}
+	in := loader{br: bufio.NewReaderSize(r, snapshotBuffer), sum: xxhash.New(), s: newState(), codec: codec{shared: map[string]string{}}}
 	for count := int64(0); ; count++ {
 		kind, err := in.read()
 		if err != nil {

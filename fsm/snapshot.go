@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
+
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // SnapshotFormat is the version of snapshots that this build writes and the
@@ -117,7 +119,7 @@ func scan[K cmp.Ordered, V object](t table[K, V], kind byte, visit func(byte, ob
 // Hash gives a hash of the whole state, equal on all nodes that have applied
 // the same commands. It is O(state): take it of a View.
 func (v View) Hash() uint64 {
-	sum := fnv.New64a()
+	sum := xxhash.New()
 	var c codec
 	buf := make([]byte, 0, 1024)
 	_ = v.st.records(func(kind byte, o object) error {
@@ -133,7 +135,7 @@ const snapshotBuffer = 1 << 20
 
 // WriteSnapshot writes the state. It may run beside Apply.
 func (v View) WriteSnapshot(w io.Writer) error {
-	out := snapshotWriter{w: bufio.NewWriterSize(w, snapshotBuffer), sum: fnv.New64a()}
+	out := snapshotWriter{w: bufio.NewWriterSize(w, snapshotBuffer), sum: xxhash.New()}
 	err := v.st.records(out.write)
 	if err == nil {
 		err = out.write(kindFooter, &footer{out.count, int64(out.sum.Sum64())})
