@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 
-
 	"github.com/cespare/xxhash/v2"
 )
 

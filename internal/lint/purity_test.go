@@ -23,7 +23,7 @@ var pureImports = map[string][]string{
 	"fsm": {
 		"bufio", "bytes", "cmp", "container/heap", "encoding/binary", "errors", "fmt", "hash", "hash/fnv", "io", "iter", "maps",
 		"math", "math/bits", "slices", "strconv", "strings", "time", "unicode/utf8",
-		"google.golang.org/protobuf/...", "github.com/tidwall/btree",
+		"google.golang.org/protobuf/...", "github.com/tidwall/btree", "github.com/cespare/xxhash/v2",
 		module + "/api/...", module + "/fsm/...", module + "/internal/invariant", module + "/internal/bugs",
 	},
 	"scheduler": {
