@@ -30,6 +30,30 @@ func (s *State) indexTask(t *TaskRun) {
 	}
 }
 
+// reindexTask enters the task run in the place of an earlier state of it, and
+// leaves what is the same in both. A task that its worker has started stays
+// where it was, and that is every task once.
+func (s *State) reindexTask(old, t *TaskRun) {
+	if old.Status.Held() && t.Status.Held() && old.Worker == t.Worker {
+		s.moveDeadline(old, t)
+		return
+	}
+	s.unindexTask(old)
+	s.indexTask(t)
+}
+
+func (s *State) moveDeadline(old, t *TaskRun) {
+	if old.Deadline == t.Deadline {
+		return
+	}
+	if old.Deadline != 0 {
+		s.deadlines.Delete(deadlineKey{old.Deadline, old.ID})
+	}
+	if t.Deadline != 0 {
+		s.deadlines.Set(deadlineKey{t.Deadline, t.ID})
+	}
+}
+
 func (s *State) unindexTask(t *TaskRun) {
 	if t.Deadline != 0 {
 		s.deadlines.Delete(deadlineKey{t.Deadline, t.ID})

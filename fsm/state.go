@@ -191,13 +191,15 @@ func (s *State) setRun(r *Run) {
 }
 
 func (s *State) setTask(t *TaskRun) {
-	if old, had := s.tasks.Get(t.ID); had {
-		s.unindexTask(old)
-		s.payload -= len(old.Output)
-	}
+	old, had := s.tasks.Get(t.ID)
 	s.tasks.Set(t.ID, t)
 	s.payload += len(t.Output)
-	s.indexTask(t)
+	if !had {
+		s.indexTask(t)
+		return
+	}
+	s.payload -= len(old.Output)
+	s.reindexTask(old, t)
 }
 
 // setPin stores the pin and moves the run's queued task runs to where they now

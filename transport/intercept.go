@@ -110,6 +110,9 @@ func (i *interceptor) panicked(method string, p any) error {
 func (i *interceptor) done(method string, start time.Time, err error) {
 	code := status.Code(err)
 	i.counters.CountCall(method, code)
+	if !i.log.IsDebug() { // what the line says would be built for each call
+		return
+	}
 	if code == codes.OK {
 		i.log.Debug("call", "method", method, "took", time.Since(start))
 		return

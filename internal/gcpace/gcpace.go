@@ -15,8 +15,11 @@ import (
 )
 
 const (
-	// slack is how many bytes a small heap may grow between collections.
-	slack = 192 << 20
+	// A small heap may grow by a share of the machine's memory between
+	// collections, within bounds; by usualSlack if nobody says how much there is.
+	share                 = 48
+	leastSlack, mostSlack = 64 << 20, 512 << 20
+	usualSlack            = 192 << 20
 	// least and most bound the percentage; least is the runtime's own.
 	least, most = 100, 2000
 
@@ -31,9 +34,9 @@ func Run(ctx context.Context) {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	last := 0
+	last, slack := 0, slackOf(memory())
 	for {
-		if p := percent(liveHeap()); p != last {
+		if p := percent(liveHeap(), slack); p != last {
 			debug.SetGCPercent(p)
 			last = p
 		}
@@ -45,9 +48,18 @@ func Run(ctx context.Context) {
 	}
 }
 
+// slackOf gives how many bytes a small heap may grow on a machine with so much
+// memory; 0 for unknown.
+func slackOf(memory uint64) uint64 {
+	if memory == 0 {
+		return usualSlack
+	}
+	return min(max(memory/share, leastSlack), mostSlack)
+}
+
 // percent is the growth that is allowed for a heap of so many live bytes, in
 // steps of its quarter, so that it does not change with every collection.
-func percent(live uint64) int {
+func percent(live, slack uint64) int {
 	if live == 0 {
 		return most
 	}

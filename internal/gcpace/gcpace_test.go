@@ -18,7 +18,7 @@ func TestASmallHeapMayGrowByTheSlackAndALargeOneByItself(t *testing.T) {
 		{192 * mib, least, least},
 		{4096 * mib, least, least},
 	} {
-		if got := percent(c.live); got < c.from || got > c.to {
+		if got := percent(c.live, usualSlack); got < c.from || got > c.to {
 			t.Errorf("percent(%d MiB) = %d, want %d to %d", c.live/mib, got, c.from, c.to)
 		}
 	}
@@ -29,5 +29,32 @@ func TestTheLiveHeapIsKnown(t *testing.T) {
 	runtime.GC()
 	if liveHeap() == 0 {
 		t.Error("the live heap is 0 after a collection")
+	}
+}
+
+func TestTheSlackFollowsTheMemory(t *testing.T) {
+	const mib, gib = 1 << 20, 1 << 30
+	for memory, want := range map[uint64]uint64{0: usualSlack, 1 * gib: leastSlack, 12 * gib: 256 * mib, 64 * gib: mostSlack} {
+		if got := slackOf(memory); got != want {
+			t.Errorf("slackOf(%d MiB) = %d MiB, want %d MiB", memory/mib, got/mib, want/mib)
+		}
+	}
+}
+
+func TestMemoryIsReadAsTheSystemWritesIt(t *testing.T) {
+	for text, want := range map[string]uint64{
+		"MemTotal:       16303428 kB\nMemFree:  1 kB\n": 16303428 << 10,
+		"MemFree:  1 kB\n":    0,
+		"MemTotal: many kB\n": 0,
+		"":                    0,
+	} {
+		if got := machineMemory(text); got != want {
+			t.Errorf("machineMemory(%q) = %d, want %d", text, got, want)
+		}
+	}
+	for text, want := range map[string]uint64{"max\n": 0, "": 0, "1073741824\n": 1 << 30} {
+		if got := groupMemory(text); got != want {
+			t.Errorf("groupMemory(%q) = %d, want %d", text, got, want)
+		}
 	}
 }

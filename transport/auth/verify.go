@@ -39,8 +39,7 @@ func NewVerifier(view func() fsm.View, now func() time.Time) *Verifier {
 // Incoming verifies the token in the metadata of a gRPC call. Errors are of
 // type [*Error].
 func (v *Verifier) Incoming(ctx context.Context) (*Claims, error) {
-	md, _ := metadata.FromIncomingContext(ctx)
-	return v.header(md.Get("authorization"))
+	return v.header(metadata.ValueFromIncomingContext(ctx, "authorization"))
 }
 
 // Request verifies the token in the Authorization header of an HTTP request.
