@@ -46,7 +46,8 @@ func (m *Machine) assign(c *limpetv1.Assign) (Result, *Refusal) {
 	if why := s.rejects(room, t, def, r); why != "" {
 		return Result{}, refuse(CodeStale, "worker_id", c.GetWorkerId(), why, "")
 	}
-	if no := m.pinAt(w, t, c.GetMovePin()); no != nil {
+	pin, calm, no := s.pinFor(w, t, c.GetMovePin())
+	if no != nil {
 		return Result{}, no
 	}
 	n := *t
@@ -60,7 +61,13 @@ func (m *Machine) assign(c *limpetv1.Assign) (Result, *Refusal) {
 		from.LentTo, n.Lender = n.ID, from.ID
 		s.setTask(&from)
 	}
-	s.setTask(&n)
+	s.setTask(&n) // before the pin, which would move it from one queue to the other
+	if pin != nil {
+		s.setPin(t.Run, pin)
+	}
+	if calm {
+		m.calm(t.Run, t.ID)
+	}
 	used := room.take(def.Slots, 1)
 	used.LastAssigned = s.seq
 	if bugs.On(bugs.MapOrder) {
@@ -106,12 +113,13 @@ func (s *State) wishesOf(def *Task, r *Run) []LabelWish {
 	return def.Labels
 }
 
-// pinAt checks the run's pin against the worker, and sets or moves it.
-func (m *Machine) pinAt(w *Worker, t *TaskRun, move bool) *Refusal {
-	s := m.st
+// pinFor checks the run's pin against the worker, and gives the pin that the run
+// has from now on; nil if it keeps what it has. Calm says that the run belongs to
+// another worker than before.
+func (s *State) pinFor(w *Worker, t *TaskRun, move bool) (pin *Pin, calm bool, no *Refusal) {
 	v, _ := s.versions.Get(t.Version)
 	if v.Sticky == StrategyNone {
-		return nil
+		return nil, false, nil
 	}
 	p, ok := s.pins.Get(t.Run)
 	if !ok {
@@ -122,18 +130,16 @@ func (m *Machine) pinAt(w *Worker, t *TaskRun, move bool) *Refusal {
 		if r, _ := s.runs.Get(t.Run); r.Unpinned > 0 {
 			n.Cause, n.From, n.Moves = PinAgain, r.UnpinnedFrom, r.Unpinned
 		}
-		s.setPin(t.Run, n)
-		m.calm(t.Run, t.ID)
-		return nil
+		return n, true, nil
 	}
 	if p.Worker == w.ID {
-		return nil
+		return nil, false, nil
 	}
 	if p.Strategy == StrategyHard {
 		if bugs.On(bugs.HardMoves) {
-			return nil
+			return nil, false, nil
 		}
-		return refuse(CodeStale, "worker_id", string(w.ID), "the run is pinned HARD to worker "+string(p.Worker), "")
+		return nil, false, refuse(CodeStale, "worker_id", string(w.ID), "the run is pinned HARD to worker "+string(p.Worker), "")
 	}
 	holder, known := s.workers.Get(p.Worker)
 	gone := !known || holder.Lease.State == LeaseLost || holder.Mode == ModeDraining
@@ -146,17 +152,13 @@ func (m *Machine) pinAt(w *Worker, t *TaskRun, move bool) *Refusal {
 		n.From, n.Worker, n.Cause, n.Moves = p.Worker, w.ID, PinMoved, p.Moves+1
 		n.Seq, n.Since, n.Wall = s.seq, s.stamp.Instant, s.stamp.Wall
 	case move:
-		return refuse(CodeStale, "move_pin", string(w.ID), "the pinned worker's lease has not ended", "")
+		return nil, false, refuse(CodeStale, "move_pin", string(w.ID), "the pinned worker's lease has not ended", "")
 	case holder.Mode == ModeActive && !t.Overflow:
-		return refuse(CodeStale, "worker_id", string(w.ID), "the patience for the pinned worker is not over", "")
+		return nil, false, refuse(CodeStale, "worker_id", string(w.ID), "the patience for the pinned worker is not over", "")
 	default:
 		n.Overflows++
 	}
-	s.setPin(t.Run, &n)
-	if gone {
-		m.calm(t.Run, t.ID)
-	}
-	return nil
+	return &n, gone, nil
 }
 
 // calm gives the waiting task runs of the run, but the one that is being assigned,

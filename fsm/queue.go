@@ -17,16 +17,35 @@ func (s *State) indexTask(t *TaskRun) {
 	case t.Status == Blocked:
 		s.indexConds(t)
 	case t.Status == Queued:
-		if k, ok := s.borrowKeyOf(t); ok {
-			s.borrow.Set(k)
-			s.attendID(k.worker)
+		s.enterQueue(t)
+	}
+}
+
+// enterQueue enters a queued task run where the run's pin says.
+func (s *State) enterQueue(t *TaskRun) {
+	if k, ok := s.borrowKeyOf(t); ok {
+		s.borrow.Set(k)
+		s.attendID(k.worker)
+	}
+	if k, ok := s.parkKeyOf(t); ok {
+		s.parked.Set(k)
+		s.countParked(k, 1)
+	} else {
+		s.waiting.Set(s.waitKeyOf(t))
+	}
+}
+
+func (s *State) leaveQueue(t *TaskRun) {
+	if k, ok := s.borrowKeyOf(t); ok {
+		s.borrow.Delete(k)
+		s.attendID(k.worker)
+	}
+	if k, ok := s.parkKeyOf(t); ok {
+		if _, was := s.parked.Delete(k); was {
+			s.countParked(k, -1)
 		}
-		if k, ok := s.parkKeyOf(t); ok {
-			s.parked.Set(k)
-			s.countParked(k, 1)
-		} else {
-			s.waiting.Set(s.waitKeyOf(t))
-		}
+	} else {
+		s.waiting.Delete(s.waitKeyOf(t))
 	}
 }
 
@@ -64,17 +83,7 @@ func (s *State) unindexTask(t *TaskRun) {
 	case t.Status == Blocked:
 		s.unindexConds(t)
 	case t.Status == Queued:
-		if k, ok := s.borrowKeyOf(t); ok {
-			s.borrow.Delete(k)
-			s.attendID(k.worker)
-		}
-		if k, ok := s.parkKeyOf(t); ok {
-			if _, was := s.parked.Delete(k); was {
-				s.countParked(k, -1)
-			}
-		} else {
-			s.waiting.Delete(s.waitKeyOf(t))
-		}
+		s.leaveQueue(t)
 	}
 }
 

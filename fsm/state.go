@@ -170,8 +170,7 @@ func (s *State) attend(w *Worker) {
 }
 
 func (s *State) setRun(r *Run) {
-	old, had := s.runs.Get(r.ID)
-	s.runs.Set(r.ID, r)
+	old, had := s.runs.Set(r.ID, r)
 	if !had {
 		s.runOrder.Set(r.Seq, r.ID)
 		s.payload += len(r.Input) + len(r.Metadata)
@@ -191,8 +190,7 @@ func (s *State) setRun(r *Run) {
 }
 
 func (s *State) setTask(t *TaskRun) {
-	old, had := s.tasks.Get(t.ID)
-	s.tasks.Set(t.ID, t)
+	old, had := s.tasks.Set(t.ID, t)
 	s.payload += len(t.Output)
 	if !had {
 		s.indexTask(t)
@@ -207,8 +205,8 @@ func (s *State) setTask(t *TaskRun) {
 func (s *State) setPin(run RunID, p *Pin) {
 	r, _ := s.runs.Get(run)
 	for _, id := range r.Tasks {
-		if t, ok := s.tasks.Get(id); ok {
-			s.unindexTask(t)
+		if t, ok := s.tasks.Get(id); ok && t.Status == Queued {
+			s.leaveQueue(t)
 		}
 	}
 	if old, ok := s.pins.Get(run); ok {
@@ -223,8 +221,8 @@ func (s *State) setPin(run RunID, p *Pin) {
 		}
 	}
 	for _, id := range r.Tasks {
-		if t, ok := s.tasks.Get(id); ok {
-			s.indexTask(t)
+		if t, ok := s.tasks.Get(id); ok && t.Status == Queued {
+			s.enterQueue(t)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 type table[K cmp.Ordered, V any] struct{ *btree.Map[K, V] }
 
 func newTable[K cmp.Ordered, V any]() table[K, V] {
-	return table[K, V]{btree.NewMap[K, V](0)}
+	return table[K, V]{btree.NewMap[K, V](16)}
 }
 
 // clone is O(1). It marks its source too, so it needs the source's owner.
@@ -20,7 +20,7 @@ func (t table[K, V]) clone() table[K, V] { return table[K, V]{t.Copy()} }
 type index[T any] struct{ *btree.BTreeG[T] }
 
 func newIndex[T any](less func(a, b T) bool) index[T] {
-	return index[T]{btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+	return index[T]{btree.NewBTreeGOptions(less, btree.Options{NoLocks: true, Degree: 16})}
 }
 
 func (x index[T]) clone() index[T] { return index[T]{x.Copy()} }
