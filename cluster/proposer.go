@@ -46,6 +46,7 @@ type proposer struct {
 	// proposed is the instant of the newest entry given to Raft: what a
 	// linearizable read has to wait for.
 	proposed atomic.Int64
+	pacer    pacer
 }
 
 // proposal is an entry in flight.
@@ -53,6 +54,7 @@ type proposal struct {
 	future raft.ApplyFuture
 	cmds   []fsm.Command // those of callers
 	seq    fsm.Seq       // lastSeq of the speculated results
+	at     time.Time
 }
 
 // errSpeculation: the committed entry gave other results than the head did.
@@ -66,6 +68,7 @@ func newProposer(log entryLog, head *fsm.Machine, clock *clusterClock, decide fu
 		slots: make(chan struct{}, maxInFlight), freed: make(chan struct{}, 1), inFlight: make(chan proposal, maxInFlight),
 	}
 	p.proposed.Store(int64(head.Stamp().Instant))
+	p.pacer.trust = 1
 	return p
 }
 
@@ -102,6 +105,32 @@ func (p *proposer) gather(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+	return p.linger(ctx)
+}
+
+// linger waits for the company that the pacer expects.
+func (p *proposer) linger(ctx context.Context) error {
+	want, wait := p.pacer.want()
+	if want == 0 || len(p.slots) > 0 || p.queue.empty() {
+		return nil
+	}
+	var over <-chan time.Time
+	for p.queue.len() < want {
+		if over == nil {
+			timer := time.NewTimer(wait)
+			defer timer.Stop()
+			over = timer.C
+		}
+		select {
+		case <-p.queue.wake:
+		case <-over:
+			p.pacer.came(false)
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	p.pacer.came(true)
 	return nil
 }
 
@@ -154,7 +183,7 @@ func (p *proposer) step(look bool) (more bool, err error) {
 		p.ahead(speculation{data: data, from: from, view: p.head.View(), outcome: out})
 	}
 	p.proposed.Store(int64(stamp.Instant))
-	p.inFlight <- proposal{future: p.log.Apply(data, 0), cmds: cmds, seq: lastSeq(out.Results)}
+	p.inFlight <- proposal{future: p.log.Apply(data, 0), cmds: cmds, seq: lastSeq(out.Results), at: time.Now()}
 	if bugs.On(bugs.AckEarly) || bugs.On(bugs.AssignEarly) {
 		p.early(p.head, out)
 	}
@@ -193,6 +222,7 @@ func (p *proposer) collect(ctx context.Context) error {
 			if p.committed != nil && len(p.inFlight) == 0 {
 				p.committed(e.future.Index())
 			}
+			p.pacer.committed(len(e.cmds), p.queue.len(), time.Since(e.at))
 			p.queue.forget(e.cmds)
 			<-p.slots
 			signal(p.freed)

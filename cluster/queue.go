@@ -91,6 +91,13 @@ func (q *commandQueue) empty() bool {
 	return len(q.items) == 0
 }
 
+// len gives how many wait.
+func (q *commandQueue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items)
+}
+
 // large reports whether what waits makes an entry that is worth its cost beside
 // one that is in flight.
 func (q *commandQueue) large() bool {

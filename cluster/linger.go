@@ -1,0 +1,63 @@
+package cluster
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// lingerShare is the part of the commands under way that an entry waits for.
+	lingerShare = 0.9
+	// leastLinger is how many have to be under way before it is worth waiting.
+	leastLinger = 4
+	// lingerOf a commit is the longest wait, and lingerMost whatever a commit takes.
+	lingerOf   = 0.5
+	lingerMost = 5 * time.Millisecond
+	// smooth is the weight of the newest in an average.
+	smooth = 0.2
+)
+
+// pacer decides how long an entry waits for company when none is in flight.
+//
+// Callers that wait for an answer come in waves: an entry is committed, its
+// callers hear of it, and go on with what is next. The first of them would get an
+// entry of their own, and make all others wait for it. The pacer knows about how
+// many are under way, and lets the entry wait for most of them, no longer than
+// half of what a commit takes. When they do not come, it expects fewer.
+type pacer struct {
+	commands float64      // under way at a commit: committed by it, or waiting
+	trust    float64      // 0 to 1: how well that told what comes
+	took     atomic.Int64 // nanoseconds from proposal to commit, on the average
+	seen     atomic.Int64 // commands under way at the latest commit
+}
+
+// committed is told of an entry with n commands, when so many wait.
+func (p *pacer) committed(n, waiting int, took time.Duration) {
+	old := p.took.Load()
+	if old == 0 {
+		old = int64(took)
+	}
+	p.took.Store(old + int64(smooth*float64(int64(took)-old)))
+	p.seen.Store(int64(n + waiting))
+}
+
+// want gives how many commands an entry should have, and how long it may wait
+// for them.
+func (p *pacer) want() (commands int, wait time.Duration) {
+	seen := float64(p.seen.Load())
+	p.commands = max(seen, p.commands+smooth*(seen-p.commands))
+	n := int(p.commands * lingerShare * p.trust)
+	if n < leastLinger {
+		return 0, 0
+	}
+	return n, min(lingerMost, time.Duration(lingerOf*float64(p.took.Load())))
+}
+
+// came is told whether what was wanted came in time.
+func (p *pacer) came(all bool) {
+	if all {
+		p.trust = 1
+		return
+	}
+	p.trust *= 1 - smooth
+}
