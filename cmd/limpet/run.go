@@ -26,6 +26,7 @@ func newRun(c *client) *cobra.Command {
 	var onLost string
 	trigger := &cobra.Command{
 		Use: "trigger WORKFLOW", Short: "Start a run", Args: cobra.ExactArgs(1),
+		Annotations: map[string]string{"name": "WORKFLOW", "worker": "--worker", "desired_worker_id": "--worker"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Workflow = args[0]
 			if onLost != "" {
@@ -47,14 +48,17 @@ func newRun(c *client) *cobra.Command {
 	cmd.AddCommand(ls, trigger,
 		&cobra.Command{
 			Use: "get RUN", Short: "Show a run: its pin, and each task with its worker and why it waits", Args: cobra.ExactArgs(1),
+			Annotations: map[string]string{"id": "RUN"},
 			RunE: func(cmd *cobra.Command, args []string) error { return c.getRun(cmd.Context(), args[0]) },
 		},
 		&cobra.Command{
 			Use: "cancel RUN", Short: "Cancel what is not final of a run", Args: cobra.ExactArgs(1),
+			Annotations: map[string]string{"id": "RUN"},
 			RunE: func(cmd *cobra.Command, args []string) error { return c.cancelRun(cmd.Context(), args[0]) },
 		},
 		&cobra.Command{
 			Use: "replay RUN", Short: "Run all tasks of a run again; a pin to a lost worker is cleared", Args: cobra.ExactArgs(1),
+			Annotations: map[string]string{"id": "RUN"},
 			RunE: func(cmd *cobra.Command, args []string) error { return c.replayRun(cmd.Context(), args[0]) },
 		},
 	)
@@ -66,7 +70,7 @@ func withOnLost(metadata, onLost string) (string, error) {
 	m := map[string]json.RawMessage{}
 	if metadata != "" {
 		if err := json.Unmarshal([]byte(metadata), &m); err != nil {
-			return "", &exitError{exitUsage, fmt.Errorf("--metadata is %q: must be a JSON object: %w", metadata, err)}
+			return "", &exitError{code: exitUsage, err: fmt.Errorf("--metadata is %q: must be a JSON object: %w", metadata, err)}
 		}
 	}
 	raw, err := json.Marshal(onLost)
@@ -168,9 +172,9 @@ func (c *client) triggerRun(ctx context.Context, req *limpetv1.TriggerRunRequest
 		}
 		switch end.GetRun().GetStatus() {
 		case "FAILED":
-			return &exitError{exitRunFailed, fmt.Errorf("run %s failed", res.GetId())}
+			return &exitError{code: exitRunFailed, err: fmt.Errorf("run %s failed", res.GetId())}
 		case "CANCELLED":
-			return &exitError{exitRunCancel, fmt.Errorf("run %s was cancelled", res.GetId())}
+			return &exitError{code: exitRunCancel, err: fmt.Errorf("run %s was cancelled", res.GetId())}
 		}
 		return nil
 	})

@@ -169,3 +169,15 @@ func TestMovesNeedAReasonAndALooseRun(t *testing.T) {
 	_, err = b.admin.ReleaseRunPin(b.ctx, &limpetv1.ReleaseRunPinRequest{RunId: string(run), Reason: ""})
 	refused(t, err, fsm.CodeInvalid, "reason", "must say why")
 }
+
+func TestRunsOfAStateThatIsNoneAreRefused(t *testing.T) {
+	b := newBed(t)
+	b.hard(t)
+	for status, runs := range map[string]int{"": 1, "running": 1, "RUNNING": 1, "failed": 0} {
+		if got, err := b.admin.ListRuns(b.ctx, &limpetv1.ListRunsRequest{Status: status}); err != nil || len(got.GetRuns()) != runs {
+			t.Errorf("%q gives %d runs, %v; want %d", status, len(got.GetRuns()), err, runs)
+		}
+	}
+	_, err := b.admin.ListRuns(b.ctx, &limpetv1.ListRunsRequest{Status: "bogus"})
+	refused(t, err, fsm.CodeInvalid, "status", `status "bogus": must be one of queued, running, completed, failed, cancelled`)
+}
