@@ -19,7 +19,7 @@ func newCluster(c *client) *cobra.Command {
 		&cobra.Command{
 			Use: "remove NODE", Short: "Take a dead node out of the Raft configuration", Args: cobra.ExactArgs(1),
 			Annotations: map[string]string{"name": "NODE"},
-			RunE: func(cmd *cobra.Command, args []string) error { return c.removeNode(cmd.Context(), args[0]) },
+			RunE:        func(cmd *cobra.Command, args []string) error { return c.removeNode(cmd.Context(), args[0]) },
 		},
 		&cobra.Command{
 			Use: "leave", Short: "Tell the node at --addr to leave the cluster for good", Args: cobra.NoArgs,

@@ -26,7 +26,9 @@ func newRun(c *client) *cobra.Command {
 	var onLost string
 	trigger := &cobra.Command{
 		Use: "trigger WORKFLOW", Short: "Start a run", Args: cobra.ExactArgs(1),
-		Annotations: map[string]string{"name": "WORKFLOW", "worker": "--worker", "desired_worker_id": "--worker"},
+		Annotations: map[string]string{
+			"name": "WORKFLOW", "desired_worker_id": "--worker", "metadata." + limpetv1.MetadataOnLost: "--on-lost",
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Workflow = args[0]
 			if onLost != "" {
@@ -41,7 +43,7 @@ func newRun(c *client) *cobra.Command {
 	trigger.Flags().StringVar(&req.Input, "input", "{}", "input, a JSON object")
 	trigger.Flags().StringVar(&req.Metadata, "metadata", "", "metadata, a JSON object")
 	trigger.Flags().Int32Var(&req.Priority, "priority", 0, "1 low, 2 medium, 3 high; 0 for the workflow's own")
-	trigger.Flags().StringVar(&req.DesiredWorker, "worker", "", "pin the run to this worker id from the start")
+	trigger.Flags().StringVar(&req.DesiredWorker, "worker", "", "pin the run to this worker from the start: id, beginning of it, or name")
 	trigger.Flags().StringVar(&onLost, "on-lost", "", "what becomes of the run if the worker it is pinned HARD to is lost: wait, fail or repin")
 	trigger.Flags().BoolVar(&wait, "wait", false, "wait for the end; exit 7 if the run failed, 8 if it was cancelled")
 
@@ -49,17 +51,17 @@ func newRun(c *client) *cobra.Command {
 		&cobra.Command{
 			Use: "get RUN", Short: "Show a run: its pin, and each task with its worker and why it waits", Args: cobra.ExactArgs(1),
 			Annotations: map[string]string{"id": "RUN"},
-			RunE: func(cmd *cobra.Command, args []string) error { return c.getRun(cmd.Context(), args[0]) },
+			RunE:        func(cmd *cobra.Command, args []string) error { return c.getRun(cmd.Context(), args[0]) },
 		},
 		&cobra.Command{
 			Use: "cancel RUN", Short: "Cancel what is not final of a run", Args: cobra.ExactArgs(1),
 			Annotations: map[string]string{"id": "RUN"},
-			RunE: func(cmd *cobra.Command, args []string) error { return c.cancelRun(cmd.Context(), args[0]) },
+			RunE:        func(cmd *cobra.Command, args []string) error { return c.cancelRun(cmd.Context(), args[0]) },
 		},
 		&cobra.Command{
 			Use: "replay RUN", Short: "Run all tasks of a run again; a pin to a lost worker is cleared", Args: cobra.ExactArgs(1),
 			Annotations: map[string]string{"id": "RUN"},
-			RunE: func(cmd *cobra.Command, args []string) error { return c.replayRun(cmd.Context(), args[0]) },
+			RunE:        func(cmd *cobra.Command, args []string) error { return c.replayRun(cmd.Context(), args[0]) },
 		},
 	)
 	return cmd

@@ -196,6 +196,14 @@ func TestARefusalIsToldInFlags(t *testing.T) {
 		{"run list", `status "bogus": must be one of queued`, `--status "bogus": must be one of queued`},
 		{"token create", `grpc_address "x": must be`, `--address "x": must be`},
 		{"run get", `id "x": no such run`, `RUN "x": no such run`},
+		{"run trigger", `desired_worker_id "x": no such worker`, `--worker "x": no such worker`},
+		{"run trigger", `worker "x": no such worker`, `--worker "x": no such worker`},
+		{"run trigger", `metadata.limpet.on_lost "x": must be`, `--on-lost "x": must be`},
+		{"run trigger", `priority "9": must be`, `--priority "9": must be`},
+		{"pin move", `worker_id "x": it is paused`, `--to "x": it is paused`},
+		{"worker pause", `worker "x": no such worker`, `WORKER "x": no such worker`},
+		{"cluster remove", `name "x": no node`, `NODE "x": no node`},
+		{"workflow set", `workflow "x": no such`, `WORKFLOW "x": no such`},
 		{"run get", `no field here`, `no field here`},
 	} {
 		cmd, _, err := root.Find(strings.Fields(c.command))

@@ -59,7 +59,7 @@ func noSuchCommand(group *cobra.Command, got string) string {
 
 // refusalField is how a node's refusal begins: the field of the call, and the
 // value that it had.
-var refusalField = regexp.MustCompile(`^([a-z_]+) "`)
+var refusalField = regexp.MustCompile(`^([a-z_.]+) "`)
 
 // inFlags gives a node's refusal in the words of the command line: the flag or
 // argument in place of the call's field. A command's annotations name what is not

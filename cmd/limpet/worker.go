@@ -41,7 +41,7 @@ func newWorker(c *client) *cobra.Command {
 		&cobra.Command{
 			Use: "get WORKER", Short: "Show a worker: lease, place, pins, and how far its drain is", Args: cobra.ExactArgs(1),
 			Annotations: map[string]string{"worker": "WORKER"},
-			RunE: func(cmd *cobra.Command, args []string) error { return c.getWorker(cmd.Context(), args[0]) },
+			RunE:        func(cmd *cobra.Command, args []string) error { return c.getWorker(cmd.Context(), args[0]) },
 		},
 		mode("pause", "Give the worker nothing new; its pins stay", "paused", limpetv1.WorkerMode_WORKER_MODE_PAUSED),
 		newDrain(c),

@@ -183,6 +183,14 @@ func (s *Service) TriggerRun(ctx context.Context, r *limpetv1.TriggerRunRequest)
 	if err != nil {
 		return nil, err
 	}
+	desired := r.GetDesiredWorker()
+	if desired != "" {
+		w, err := findWorker(s.view(), tenant, desired)
+		if err != nil {
+			return nil, err
+		}
+		desired = string(w.ID)
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("mint a run id: %w", err)
@@ -191,7 +199,7 @@ func (s *Service) TriggerRun(ctx context.Context, r *limpetv1.TriggerRunRequest)
 		TenantId: string(tenant),
 		Runs: []*limpetv1.RunSpec{{
 			RunId: id.String(), Workflow: r.GetWorkflow(), Input: input, Metadata: metadata,
-			Priority: r.GetPriority(), DesiredWorker: r.GetDesiredWorker(), OnLost: onLost,
+			Priority: r.GetPriority(), DesiredWorker: desired, OnLost: onLost,
 		}},
 	}}})
 	if err != nil {
