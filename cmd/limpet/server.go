@@ -145,6 +145,7 @@ func (p *program) listenFor(b *backend) {
 	p.sink.set(p.hub)
 	p.grpc = transport.NewServer(transport.ServerConfig{
 		Verifier: verifier, Counters: p.counters, Logger: p.log.Named("grpc"), MaxMessage: p.s.MaxMessage, Drain: p.hub.Shutdown,
+		Outside: p.node.Outside,
 	})
 	rpc.New(rpc.Config{
 		Backend: b, Hub: p.hub, Counters: p.counters, Logger: p.log.Named("rpc"), MaxMessage: p.s.MaxMessage,
@@ -155,7 +156,7 @@ func (p *program) listenFor(b *backend) {
 	}))
 	p.http = &http.Server{
 		Handler: rest.New(rest.Config{
-			Backend: b, Verifier: verifier, Counters: p.counters, Ready: p.node.Ready, Version: version(), Logger: p.log.Named("http"),
+			Backend: b, Verifier: verifier, Counters: p.counters, Ready: p.node.Ready, Outside: p.node.Outside, Version: version(), Logger: p.log.Named("http"),
 			Gossip:  func() rest.GossipCounts { return rest.GossipCounts(p.node.WorkerGossip()) },
 			History: func() rest.HistoryCounts { return rest.HistoryCounts(p.node.HistoryStats()) },
 			Disk: func() rest.DiskCounts {

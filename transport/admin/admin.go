@@ -106,7 +106,7 @@ func (s *Service) RemoveNode(ctx context.Context, r *limpetv1.RemoveNodeRequest)
 	if r.GetName() == "" {
 		return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: "name", Want: "must name a node", Hint: "see `limpet cluster status`"}
 	}
-	if err := s.cfg.Backend.RemoveNode(ctx, fsm.NodeID(r.GetName())); err != nil {
+	if err := s.cfg.Backend.RemoveNode(ctx, fsm.NodeID(r.GetName()), r.GetForce()); err != nil {
 		return nil, conflict("name", r.GetName(), err)
 	}
 	return &limpetv1.RemoveNodeResponse{}, nil
