@@ -158,7 +158,7 @@ func (s *Service) CancelRun(ctx context.Context, r *limpetv1.CancelRunRequest) (
 		return nil, err
 	}
 	res, err := s.propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{CancelTasks: &limpetv1.CancelTasks{
-		TenantId: string(tenant), Ids: []string{string(run.ID)}, Reason: "cancelled by an operator",
+		TenantId: string(tenant), Ids: []string{string(run.ID)}, Reason: "cancelled by an operator", Actor: actor(ctx),
 	}}})
 	if err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func (s *Service) ReplayRun(ctx context.Context, r *limpetv1.ReplayRunRequest) (
 		return nil, err
 	}
 	res, err := s.propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_ReplayTasks{ReplayTasks: &limpetv1.ReplayTasks{
-		TenantId: string(tenant), Ids: []string{string(run.ID)},
+		TenantId: string(tenant), Ids: []string{string(run.ID)}, Actor: actor(ctx),
 	}}})
 	if err != nil {
 		return nil, err
