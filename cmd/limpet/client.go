@@ -37,8 +37,8 @@ type client struct {
 
 func (c *client) flags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&c.addr, "addr", "", "host:port of any node, or several with commas (default LIMPET_ADDR, else 127.0.0.1:7077)")
-	f.StringVar(&c.token, "token", "", "admin token (default LIMPET_TOKEN, else ./.limpet-dev/token)")
+	f.StringVar(&c.addr, "addr", "", "host:port of any node, or several with commas (default LIMPET_ADDR, else HATCHET_CLIENT_HOST_PORT, else ./.limpet-dev/addr, else 127.0.0.1:7077)")
+	f.StringVar(&c.token, "token", "", "admin token (default LIMPET_TOKEN, else ./.limpet-dev/token, else HATCHET_CLIENT_TOKEN)")
 	f.StringVarP(&c.output, "output", "o", "table", "table or json")
 	f.DurationVar(&c.wait, "timeout", 15*time.Second, "how long to wait for an answer")
 }
@@ -85,7 +85,7 @@ func (c *client) credentials() (string, error) {
 			return t, nil
 		}
 	}
-	return "", &exitError{code: exitUsage, err: errors.New("no token: give --token or LIMPET_TOKEN; a node's admin token is in its data directory, in the file admin.token")}
+	return "", &exitError{code: exitUsage, err: errors.New("no token: give --token, LIMPET_TOKEN or HATCHET_CLIENT_TOKEN; a node's admin token is in its data directory, in the file admin.token")}
 }
 
 func readLine(file string) string {

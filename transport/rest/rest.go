@@ -53,9 +53,11 @@ type Config struct {
 
 // HistoryCounts are the figures of the finished runs on disk for the metrics.
 type HistoryCounts struct {
-	Files            int
-	Bytes            int64
-	Waiting, Dropped int
+	Files   int
+	Bytes   int64
+	Waiting int
+	Dropped int
+	Failed  int
 }
 
 // GossipCounts are the figures on the gossip of workers for the metrics.
