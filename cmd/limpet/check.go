@@ -14,7 +14,7 @@ import (
 )
 
 // logLevels are what --log-level may be.
-var logLevels = []string{"trace", "debug", "info", "warn", "error"}
+func logLevels() []string { return []string{"trace", "debug", "info", "warn", "error"} }
 
 // bad says which setting cannot be, where it is from, and what is allowed.
 func (s *settings) bad(name string, got any, want string) error {
@@ -101,8 +101,8 @@ func (s *settings) checkRest() error {
 	switch {
 	case s.LogFormat != "text" && s.LogFormat != "json":
 		return s.bad("log-format", s.LogFormat, "must be text or json")
-	case !slices.Contains(logLevels, s.LogLevel):
-		return s.bad("log-level", s.LogLevel, "must be one of "+strings.Join(logLevels, ", "))
+	case !slices.Contains(logLevels(), s.LogLevel):
+		return s.bad("log-level", s.LogLevel, "must be one of "+strings.Join(logLevels(), ", "))
 	case s.BootstrapExpect != 0 && s.BootstrapExpect != 1 && s.BootstrapExpect != 3 && s.BootstrapExpect != 5:
 		return s.bad("bootstrap-expect", s.BootstrapExpect,
 			"must be 1, 3 or 5, or 0 for a node that only joins a cluster; an even number of nodes outlives no more deaths than one node less")
@@ -113,10 +113,12 @@ func (s *settings) checkRest() error {
 }
 
 // settingOf are the settings by the names that the cluster gives them.
-var settingOf = map[string]string{
-	"Name": "name", "DataDir": "data-dir", "Join": "join", "BootstrapExpect": "bootstrap-expect", "ClusterKey": "cluster-key",
-	"PeerListen": "peer", "PeerAdvertise": "advertise-peer", "GossipListen": "gossip", "GossipAdvertise": "advertise-gossip",
-	"Lease.TTL": "lease-ttl", "Lease.Grace": "lease-grace",
+func settingOf() map[string]string {
+	return map[string]string{
+		"Name": "name", "DataDir": "data-dir", "Join": "join", "BootstrapExpect": "bootstrap-expect", "ClusterKey": "cluster-key",
+		"PeerListen": "peer", "PeerAdvertise": "advertise-peer", "GossipListen": "gossip", "GossipAdvertise": "advertise-gossip",
+		"Lease.TTL": "lease-ttl", "Lease.Grace": "lease-grace",
+	}
 }
 
 // clusterConfig is what the cluster is to be opened with, so far as settings say
@@ -141,12 +143,13 @@ func (s *settings) clusterConfig() (cluster.Config, error) {
 	if !ok {
 		return cfg, err
 	}
-	name, ok := settingOf[wrong.Field]
+	names := settingOf()
+	name, ok := names[wrong.Field]
 	if !ok {
 		return cfg, err
 	}
 	want := wrong.Want
-	for field, setting := range settingOf {
+	for field, setting := range names {
 		if field != "Name" && field != "Join" { // words of the language too
 			want = strings.ReplaceAll(want, field, "--"+setting)
 		}
