@@ -9,9 +9,16 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// announceHold is the pause before a follower that could not be told of a
-// commit is told of the next.
-const announceHold = 100 * time.Millisecond
+const (
+	// announceHold is the pause before a follower that could not be told of a
+	// commit is told of the next.
+	announceHold = 100 * time.Millisecond
+	// farBehind is how many entries a follower lacks that cannot soon know what it
+	// is told of. Raft's library warns in its log each time, so it is told no more
+	// for farHold.
+	farBehind = 64
+	farHold   = 10 * time.Second
+)
 
 // announcer tells followers of a commit at once. Raft's own leader does so with
 // the next entry, or after CommitTimeout if there is none, and a caller or a
@@ -112,8 +119,11 @@ func (a *announcer) tell(ctx context.Context, s raft.Server) {
 		a.mu.Lock()
 		p := a.peers[s.ID]
 		p.told = c.index
-		if err != nil || !resp.Success {
+		switch {
+		case err != nil || !resp.Success && resp.LastLog+farBehind >= c.index:
 			p.hold = time.Now().Add(announceHold)
+		case !resp.Success:
+			p.hold = time.Now().Add(farHold)
 		}
 		a.mu.Unlock()
 	}

@@ -232,12 +232,12 @@ func TestRemoveNodeKeepsALiveQuorum(t *testing.T) {
 			others = append(others, name)
 		}
 	}
-	if err := leader.RemoveNode(t.Context(), "stranger"); !errors.Is(err, ErrRefused) {
+	if err := leader.RemoveNode(t.Context(), "stranger", false); !errors.Is(err, ErrRefused) {
 		t.Errorf("remove a stranger: %v", err)
 	}
 	b.kill(others[0])
 	// Gossip believes for a while that it lives: a removal now would cost the quorum.
-	if err := leader.RemoveNode(t.Context(), fsm.NodeID(others[1])); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), others[0]) {
+	if err := leader.RemoveNode(t.Context(), fsm.NodeID(others[1]), true); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), others[0]) {
 		t.Fatalf("remove a living node just after another died: %v", err)
 	}
 	b.await(10*time.Second, func() error {
@@ -246,11 +246,11 @@ func TestRemoveNodeKeepsALiveQuorum(t *testing.T) {
 		}
 		return nil
 	})
-	err := b.nodes[others[1]].RemoveNode(t.Context(), fsm.NodeID(others[1]))
+	err := b.nodes[others[1]].RemoveNode(t.Context(), fsm.NodeID(others[1]), true)
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), others[0]) {
 		t.Errorf("remove a living node beside a dead one: %v", err)
 	}
-	if err := b.nodes[others[1]].RemoveNode(t.Context(), fsm.NodeID(others[0])); err != nil {
+	if err := b.nodes[others[1]].RemoveNode(t.Context(), fsm.NodeID(others[0]), false); err != nil {
 		t.Errorf("remove the dead node: %v", err)
 	}
 	if got := len(leader.servers()); got != 2 {

@@ -178,9 +178,23 @@ func buildVersion() string {
 	return ""
 }
 
-// invalid says which setting is wrong, what it is, and what it may be.
+// SettingError says which setting is wrong, what it is, and what it may be.
+type SettingError struct {
+	// Field is the setting's name in Config.
+	Field string
+	// Got is its value.
+	Got string
+	// Want is what is allowed. Other settings have their names in Config there.
+	Want string
+}
+
+// Error gives all three as one sentence.
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("cluster setting %s is %q: %s", e.Field, e.Got, e.Want)
+}
+
 func invalid(field string, got any, want string) error {
-	return fmt.Errorf("cluster setting %s is %q: %s", field, fmt.Sprint(got), want)
+	return &SettingError{Field: field, Got: fmt.Sprint(got), Want: want}
 }
 
 // Validate names the first setting that cannot be used, its value and what is

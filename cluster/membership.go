@@ -91,9 +91,9 @@ func (n *Node) retired(name string) bool {
 
 // RemoveNode takes a node out of the cluster for good. It is refused, with an
 // error that wraps ErrRefused and says what to do, unless the voters that remain
-// have a live quorum.
-func (n *Node) RemoveNode(ctx context.Context, name fsm.NodeID) error {
-	return n.askLeader(ctx, &limpetv1.MembershipRequest{Action: limpetv1.MembershipRequest_REMOVE, Node: string(name)})
+// have a live quorum; and if the node is alive, unless it is forced.
+func (n *Node) RemoveNode(ctx context.Context, name fsm.NodeID, force bool) error {
+	return n.askLeader(ctx, &limpetv1.MembershipRequest{Action: limpetv1.MembershipRequest_REMOVE, Node: string(name), Force: force})
 }
 
 // TransferLeadership hands leadership to the most up-to-date other node.
@@ -105,7 +105,7 @@ func (n *Node) TransferLeadership(ctx context.Context) error {
 // closes it.
 func (n *Node) Leave(ctx context.Context) error {
 	n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = true })
-	if err := n.RemoveNode(ctx, n.Name()); err != nil {
+	if err := n.RemoveNode(ctx, n.Name(), true); err != nil {
 		n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = false })
 		return fmt.Errorf("leave: %w", err)
 	}
@@ -169,12 +169,13 @@ func (n *Node) localMembership(ctx context.Context, r *limpetv1.MembershipReques
 	switch r.GetAction() {
 	case limpetv1.MembershipRequest_RETIRE:
 		n.log.Warn("this node is being removed from the cluster")
+		n.retiring.Store(true)
 		n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = true })
 		return nil
 	case limpetv1.MembershipRequest_TRANSFER:
 		return n.transfer(ctx)
 	case limpetv1.MembershipRequest_REMOVE:
-		return n.remove(ctx, r.GetNode())
+		return n.remove(ctx, r.GetNode(), r.GetForce())
 	default:
 		return fmt.Errorf("unknown change of membership %v", r.GetAction())
 	}
@@ -191,9 +192,14 @@ func (n *Node) transfer(ctx context.Context) error {
 }
 
 // remove is the leader's side of RemoveNode.
-func (n *Node) remove(ctx context.Context, name string) error {
-	if err := checkRemoval(name, n.servers(), n.answering(ctx, name)); err != nil {
+func (n *Node) remove(ctx context.Context, name string, force bool) error {
+	alive := n.answering(ctx)
+	if err := checkRemoval(name, n.servers(), alive); err != nil {
 		return err
+	}
+	if alive[name] && !force {
+		return fmt.Errorf("%w: node %q is alive: stop it first, or tell it to leave (`limpet cluster leave --addr` with its address), or give --force",
+			ErrRefused, name)
 	}
 	if m, ok := n.gossip.table.get(name); ok && m.state == memberAlive && name != n.cfg.Name {
 		n.removed.Store(name, time.Now())
@@ -213,16 +219,14 @@ func (n *Node) remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// answering gives the nodes, but for one, that answer now. Gossip takes seconds to
-// believe that a node has died, and a removal in that time may cost the quorum.
-func (n *Node) answering(ctx context.Context, but string) map[string]bool {
+// answering gives the nodes that answer now. Gossip takes seconds to believe that a
+// node has died, and a removal in that time may cost the quorum.
+func (n *Node) answering(ctx context.Context) map[string]bool {
 	ctx, cancel := context.WithTimeout(ctx, removalPatience)
 	defer cancel()
 	var list []NodeStatus
 	for _, s := range n.otherServers() {
-		if string(s.ID) != but {
-			list = append(list, NodeStatus{Name: fsm.NodeID(s.ID), PeerAddr: string(s.Address)})
-		}
+		list = append(list, NodeStatus{Name: fsm.NodeID(s.ID), PeerAddr: string(s.Address)})
 	}
 	alive := map[string]bool{n.cfg.Name: true}
 	for i, a := range n.askAll(ctx, list, 0) {
@@ -231,7 +235,7 @@ func (n *Node) answering(ctx context.Context, but string) map[string]bool {
 	return alive
 }
 
-// removalPatience is how long the nodes that would remain have to answer.
+// removalPatience is how long the nodes have to answer.
 const removalPatience = time.Second
 
 // checkRemoval refuses what would leave the cluster without a live quorum.

@@ -47,6 +47,7 @@ type Node struct {
 
 	current   atomic.Pointer[reign] // while this node does the leader's duties
 	removed   sync.Map              // node name -> when this node removed it
+	retiring  atomic.Bool           // this node was told that it is being removed
 	fatalOnce sync.Once
 
 	ctx       context.Context //nolint:containedctx // the life of the node, which no single call owns
@@ -288,6 +289,8 @@ func (n *Node) Ready() (bool, string) {
 		return false, ErrClosed.Error()
 	case n.formation.waitsFor() != "":
 		return false, n.formation.waitsFor()
+	case n.Outside() != "":
+		return false, n.Outside()
 	case n.contact.isolated.Load() || n.contact.last.Load() == nil:
 		return false, "no contact with a leader"
 	case n.View().ClusterID() == "" && n.cfg.BootstrapCommand != nil:

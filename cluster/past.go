@@ -42,7 +42,7 @@ func (n *Node) openHistory() {
 	}
 	n.machine.onForgotten, n.machine.onSnapshot = n.history.Add, func() {
 		if err := n.history.Flush(); err != nil {
-			n.log.Error("finished runs could not be written to the history before a snapshot; this node forgets them", "error", err)
+			n.log.Error("finished runs could not be written to the history before a snapshot; they are lost if this node ends before it can", "error", err)
 		}
 	}
 }

@@ -34,6 +34,8 @@ func (m *Machine) dispatch(c Command) (Result, *Refusal) {
 		return m.bootstrap(k.Bootstrap)
 	case *limpetv1.Command_PutSettings:
 		return m.putSettings(k.PutSettings)
+	case *limpetv1.Command_RecordAct:
+		return m.recordAct(k.RecordAct)
 	case *limpetv1.Command_PutWorkflow:
 		return m.putWorkflow(k.PutWorkflow)
 	case *limpetv1.Command_SetWorkflow:
@@ -105,7 +107,7 @@ func remembered(c Command) bool {
 		*limpetv1.Command_SetWorkerMode, *limpetv1.Command_CancelTasks, *limpetv1.Command_ReleasePin,
 		*limpetv1.Command_PutSettings, *limpetv1.Command_PutWorkflow, *limpetv1.Command_ReplayTasks,
 		*limpetv1.Command_PushEvents, *limpetv1.Command_RefreshTimeout, *limpetv1.Command_PutLogs,
-		*limpetv1.Command_SetWorkflow, *limpetv1.Command_MovePin, *limpetv1.Command_ReportExit:
+		*limpetv1.Command_SetWorkflow, *limpetv1.Command_MovePin, *limpetv1.Command_ReportExit, *limpetv1.Command_RecordAct:
 		return true
 	}
 	return false

@@ -1,5 +1,7 @@
 package fsm
 
+import limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+
 // maxAudits is how many acts the audit keeps.
 const maxAudits = 1000
 
@@ -13,7 +15,7 @@ type Audit struct {
 	Actor string
 	// Action is what was done, in the words of the command line.
 	Action string
-	// Target is the run, worker or workflow.
+	// Target is the run, worker, workflow or node.
 	Target string
 	From   string
 	To     string
@@ -41,6 +43,33 @@ func (m *Machine) audit(a *Audit) {
 	for s.audits.Len() > maxAudits {
 		s.audits.PopMin()
 	}
+}
+
+// auditBatch keeps what an operator did to many at once: one act, so that it does
+// not push out all others. What changed nothing is not kept.
+func (m *Machine) auditBatch(tenant, actor, action string, ids []string, reason string, did Result) {
+	if actor == "" || did.Ignored || len(ids) == 0 {
+		return
+	}
+	target := ids[0]
+	if more := len(ids) - 1; more > 0 {
+		target += " and " + itoa(more) + " more"
+	}
+	m.audit(&Audit{Tenant: TenantID(tenant), Actor: actor, Action: action, Target: target, Reason: reason})
+}
+
+// recordAct keeps what an operator did outside of the state.
+func (m *Machine) recordAct(c *limpetv1.RecordAct) (Result, *Refusal) {
+	if _, ok := m.st.tenants.Get(TenantID(c.GetTenantId())); !ok {
+		return Result{}, refuse(CodeInvalid, "tenant_id", c.GetTenantId(), "no such tenant", "")
+	}
+	if c.GetAction() == "" {
+		return Result{}, refuse(CodeInvalid, "action", "", "must say what was done", "")
+	}
+	m.audit(&Audit{
+		Tenant: TenantID(c.GetTenantId()), Actor: c.GetActor(), Action: c.GetAction(), Target: c.GetTarget(), Reason: c.GetReason(),
+	})
+	return Result{}, nil
 }
 
 // Audits gives the acts of a tenant, newest first, at most so many; 0 for all

@@ -28,20 +28,11 @@ func (m *Machine) movePin(c *limpetv1.MovePin) (Result, *Refusal) {
 	if no != nil {
 		return Result{}, no
 	}
-	switch {
-	case w.ID == p.Worker:
+	if w.ID == p.Worker {
 		return Result{IDs: []string{string(r.ID), string(w.ID)}, Ignored: true}, nil
-	case w.Lease.State != LeaseLive:
-		return Result{}, refuse(CodeConflict, "worker_id", string(w.ID), "its lease is "+w.Lease.State.String(), "choose a live worker: `limpet worker list`")
-	case w.Mode != ModeActive:
-		return Result{}, refuse(CodeConflict, "worker_id", string(w.ID), "it is "+w.Mode.String(), "choose an active worker, or `limpet worker resume` it")
 	}
-	v, _ := s.versions.Get(r.Version)
-	for i := range v.Tasks {
-		t, _ := s.tasks.Get(r.Tasks[i])
-		if a := v.Tasks[i].Action; !t.Status.Final() && !w.HasAction(a) {
-			return Result{}, refuse(CodeConflict, "worker_id", string(w.ID), "it has not registered the action "+itoq(a), "choose a worker that has")
-		}
+	if no := s.fits(r, w); no != nil {
+		return Result{}, no
 	}
 	n := *p
 	n.From, n.Worker, n.Cause, n.Moves = p.Worker, w.ID, PinOperator, p.Moves+1
@@ -56,6 +47,27 @@ func (m *Machine) movePin(c *limpetv1.MovePin) (Result, *Refusal) {
 	m.departIfDone(p.Worker)
 	return Result{IDs: []string{string(r.ID), string(w.ID)}}, nil
 }
+
+// fits refuses a worker that a run cannot be moved to.
+func (s *State) fits(r *Run, w *Worker) *Refusal {
+	switch {
+	case w.Lease.State != LeaseLive:
+		return refuse(CodeConflict, "worker_id", string(w.ID), "its lease is "+w.Lease.State.String(), "choose a live worker: `limpet worker list`")
+	case w.Mode != ModeActive:
+		return refuse(CodeConflict, "worker_id", string(w.ID), "it is "+w.Mode.String(), "choose an active worker, or `limpet worker resume` it")
+	}
+	v, _ := s.versions.Get(r.Version)
+	for i := range v.Tasks {
+		t, _ := s.tasks.Get(r.Tasks[i])
+		if a := v.Tasks[i].Action; !t.Status.Final() && !w.HasAction(a) {
+			return refuse(CodeConflict, "worker_id", string(w.ID), "it has not registered the action "+itoq(a), "choose a worker that has")
+		}
+	}
+	return nil
+}
+
+// CanTake says whether a run could be moved to a worker.
+func (v View) CanTake(r *Run, w *Worker) bool { return r.Tenant == w.Tenant && v.st.fits(r, w) == nil }
 
 // loosePin finds the pin of a live run of which no live worker holds a task: one
 // that can be changed without two workers at the run.

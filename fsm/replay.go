@@ -28,6 +28,7 @@ func (m *Machine) replayTasks(c *limpetv1.ReplayTasks) (Result, *Refusal) {
 		res.IDs = append(res.IDs, m.replayRun(id, chosen[id])...)
 	}
 	res.Ignored = len(res.IDs) == 0
+	m.auditBatch(c.GetTenantId(), c.GetActor(), "run replay", c.GetIds(), "", res)
 	return res, nil
 }
 

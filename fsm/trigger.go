@@ -204,6 +204,7 @@ func (m *Machine) cancelTasks(c *limpetv1.CancelTasks) (Result, *Refusal) {
 		m.finish(now, Cancelled, nil, reason)
 	}
 	res.Ignored = len(res.IDs) == 0
+	m.auditBatch(c.GetTenantId(), c.GetActor(), "run cancel", c.GetIds(), c.GetReason(), res)
 	return res, nil
 }
 

@@ -44,8 +44,9 @@ type Backend interface {
 	// ClusterStatus asks every node for its state.
 	ClusterStatus(ctx context.Context) (ClusterStatus, error)
 	// RemoveNode takes a node out of the Raft configuration. It is refused
-	// when what remains would not have a live quorum.
-	RemoveNode(ctx context.Context, name fsm.NodeID) error
+	// when what remains would not have a live quorum; and, unless it is forced,
+	// when the node is alive.
+	RemoveNode(ctx context.Context, name fsm.NodeID, force bool) error
 	// TransferLeadership hands leadership to another node.
 	TransferLeadership(ctx context.Context) error
 }

@@ -19,8 +19,9 @@ import (
 )
 
 // interceptor does what every call needs, in this order: catch panics, check
-// the token, check the size, call, map the error, count, log.
+// that the node is part of the cluster, the token, check the size, call, map the error, count, log.
 type interceptor struct {
+	outside  func() string
 	verifier *auth.Verifier
 	role     func(method string) auth.Role
 	counters *Counters
@@ -80,6 +81,9 @@ func (i *interceptor) admit(ctx context.Context, method string) (context.Context
 	role := i.role(method)
 	if role == "" {
 		return ctx, nil
+	}
+	if why := i.outside(); why != "" {
+		return ctx, Unavailable("%s", why)
 	}
 	claims, err := i.verifier.Incoming(ctx)
 	if err != nil {

@@ -50,6 +50,9 @@ type ServerConfig struct {
 	// Role says which role a full method name needs, "" for none, so that it
 	// may be called without a token. Nil for [MethodRole].
 	Role func(method string) auth.Role
+	// Outside says why this node is no part of the cluster any more, so that all
+	// calls are to be made at another; "" while it is. Nil for always.
+	Outside func() string
 	// Drain ends the long streams with the reason, before the server stops;
 	// they must end with Unavailable, which grpc itself does not do.
 	Drain func(reason string)
@@ -86,8 +89,11 @@ func NewServer(cfg ServerConfig) *Server {
 	if cfg.Role == nil {
 		cfg.Role = MethodRole
 	}
+	if cfg.Outside == nil {
+		cfg.Outside = func() string { return "" }
+	}
 	i := &interceptor{
-		verifier: cfg.Verifier, role: cfg.Role, counters: cfg.Counters, log: cfg.Logger, limit: cfg.MaxMessage,
+		outside: cfg.Outside, verifier: cfg.Verifier, role: cfg.Role, counters: cfg.Counters, log: cfg.Logger, limit: cfg.MaxMessage,
 	}
 	opts := []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(i.unary),

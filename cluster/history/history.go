@@ -36,6 +36,8 @@ const (
 	// nothing for so long hangs, and what does not fit is dropped until it writes
 	// again. The other nodes have it too; a state that stands still would be worse.
 	longestWait = 10 * time.Second
+	// sayEvery is how often the log repeats that nothing can be written.
+	sayEvery = time.Minute
 )
 
 // Config says where a store is and what it keeps.
@@ -64,7 +66,8 @@ type Store struct {
 	room    *sync.Cond               // bytes has shrunk, or the store is closed
 	closed  bool
 	hangs   bool // nothing was written for longestWait while there was no room
-	dropped int  // runs that could not be written
+	dropped int  // runs that found no room
+	failed  int  // writes that failed
 
 	flushMu sync.Mutex // one flush at a time
 	wake    chan struct{}
@@ -215,13 +218,14 @@ type Stats struct {
 	Files   int
 	Bytes   int64
 	Waiting int // runs that wait for the disk
-	Dropped int // runs that could not be written
+	Dropped int // runs that found no room, as the disk took nothing for long
+	Failed  int // writes that failed; they are tried again
 }
 
 // Stats gives the figures of now.
 func (s *Store) Stats() Stats {
 	s.mu.Lock()
-	out := Stats{Waiting: len(s.waiting) + len(s.writing), Dropped: s.dropped}
+	out := Stats{Waiting: len(s.waiting) + len(s.writing), Dropped: s.dropped, Failed: s.failed}
 	s.mu.Unlock()
 	if s.disk != nil {
 		out.Files, out.Bytes = s.disk.size()
@@ -233,16 +237,30 @@ func (s *Store) Stats() Stats {
 func (s *Store) run() {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
+	var failing bool
+	var said time.Time
 	for {
+		wake := s.wake
+		if failing { // a full disk is tried at each tick, however much waits
+			wake = nil
+		}
 		select {
 		case <-s.stop:
 			return
 		case <-tick.C:
-		case <-s.wake:
+		case <-wake:
 		}
-		if err := s.Flush(); err != nil {
-			s.log.Error("finished runs could not be written to the history; this node forgets them", "error", err)
+		err := s.Flush()
+		switch {
+		case err != nil && time.Since(said) > sayEvery:
+			said = time.Now()
+			s.log.Error("finished runs cannot be written to the history; they are kept in memory as far as there is room, and written later",
+				"runs", s.Stats().Waiting, "error", err)
+		case err == nil && failing:
+			s.log.Info("finished runs can be written to the history again")
+			said = time.Time{}
 		}
+		failing = err != nil
 		s.Expire(time.Now())
 	}
 }
@@ -255,7 +273,7 @@ func (s *Store) Expire(now time.Time) {
 }
 
 // Flush writes all that was added before it was called. What cannot be written
-// is dropped, and counted: to keep it would fill the memory.
+// waits for the next time; maxWaiting bounds it.
 func (s *Store) Flush() error {
 	s.flushMu.Lock()
 	defer s.flushMu.Unlock()
@@ -274,15 +292,18 @@ func (s *Store) Flush() error {
 	err := s.disk.write(batch)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.writing = nil
+	if err != nil {
+		s.waiting = append(batch, s.waiting...)
+		s.failed++
+		return err
+	}
 	for _, a := range batch {
 		s.note(a, -1)
 	}
-	s.writing, s.hangs = nil, false
-	if err != nil {
-		s.dropped += len(batch)
-	}
+	s.hangs = false
 	s.room.Broadcast()
-	return err
+	return nil
 }
 
 // trim bounds a store without a disk. The caller holds mu.

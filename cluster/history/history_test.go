@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -316,6 +317,36 @@ func TestOldRunsExpire(t *testing.T) {
 		t.Fatal("a run older than the limit is still there")
 	}
 	same(t, get(t, s, string(run(2).Run.ID)), run(2))
+}
+
+func TestWhatCannotBeWrittenIsKeptUntilItCan(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "history")
+	s := open(t, history.Config{Dir: dir, MaxAge: time.Hour, MaxBytes: 1 << 30})
+	if err := os.RemoveAll(dir); err != nil { // no file can be made there, as on a full disk
+		t.Fatal(err)
+	}
+	s.Add([]*fsm.Archived{run(1), run(2)})
+	if err := s.Flush(); err == nil {
+		t.Fatal("it was written: the test shows nothing")
+	}
+	s.Add([]*fsm.Archived{run(3)})
+	same(t, get(t, s, string(run(1).Run.ID)), run(1))
+	if got := newest(t, s); !slices.Equal(got, []int{3, 2, 1}) {
+		t.Errorf("%v wait", got)
+	}
+	if got := s.Stats(); got.Waiting != 3 || got.Dropped != 0 || got.Failed == 0 {
+		t.Errorf("the figures are %+v", got)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, s)
+	if got := s.Stats(); got.Waiting != 0 || got.Dropped != 0 {
+		t.Errorf("the figures are %+v", got)
+	}
+	if got := newest(t, s); !slices.Equal(got, []int{3, 2, 1}) {
+		t.Errorf("%v are there", got)
+	}
 }
 
 // The machine would stand still with it, under a leader whose heartbeats go on.

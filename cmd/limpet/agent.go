@@ -37,7 +37,7 @@ a second one stops it at once.`,
 			}
 			var least slog.Level
 			if err := least.UnmarshalText([]byte(level)); err != nil {
-				return &exitError{exitUsage, fmt.Errorf("--log-level is %q: must be debug, info, warn or error", level)}
+				return &exitError{code: exitUsage, err: fmt.Errorf("--log-level is %q: must be debug, info, warn or error", level)}
 			}
 			cfg.Command, cfg.State, cfg.Restart = args, agent.State(state), agent.Restart(restart)
 			cfg.Version, cfg.Logger = version(), slog.New(slog.NewTextHandler(c.io.err, &slog.HandlerOptions{Level: least}))
@@ -49,9 +49,9 @@ a second one stops it at once.`,
 			code, err := agent.Run(context.WithoutCancel(cmd.Context()), cfg)
 			switch {
 			case err != nil:
-				return &exitError{exitUsage, err}
+				return &exitError{code: exitUsage, err: err}
 			case code != 0:
-				return &exitError{code, fmt.Errorf("the program ended with status %d", code)}
+				return &exitError{code: code, err: fmt.Errorf("the program ended with status %d", code)}
 			}
 			return nil
 		},

@@ -21,7 +21,7 @@ func newBench(c *client) *cobra.Command {
 		StartCluster: func(ctx context.Context, program, dir string, nodes int) (benchcmd.Cluster, error) {
 			return startBenchCluster(ctx, program, dir, nodes)
 		},
-		Usage:   func(err error) error { return &exitError{exitUsage, err} },
+		Usage:   func(err error) error { return &exitError{code: exitUsage, err: err} },
 		Explain: explain,
 	})
 }

@@ -37,8 +37,8 @@ type client struct {
 
 func (c *client) flags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&c.addr, "addr", "", "host:port of any node, or several with commas (default LIMPET_ADDR, else 127.0.0.1:7077)")
-	f.StringVar(&c.token, "token", "", "admin token (default LIMPET_TOKEN, else ./.limpet-dev/token)")
+	f.StringVar(&c.addr, "addr", "", "host:port of any node, or several with commas (default LIMPET_ADDR, else HATCHET_CLIENT_HOST_PORT, else ./.limpet-dev/addr, else 127.0.0.1:7077)")
+	f.StringVar(&c.token, "token", "", "admin token (default LIMPET_TOKEN, else ./.limpet-dev/token, else HATCHET_CLIENT_TOKEN)")
 	f.StringVarP(&c.output, "output", "o", "table", "table or json")
 	f.DurationVar(&c.wait, "timeout", 15*time.Second, "how long to wait for an answer")
 }
@@ -47,7 +47,7 @@ func (c *client) json() bool { return c.output == "json" }
 
 func (c *client) checkOutput() error {
 	if c.output != "table" && c.output != "json" {
-		return &exitError{exitUsage, fmt.Errorf("--output is %q: must be table or json", c.output)}
+		return &exitError{code: exitUsage, err: fmt.Errorf("--output is %q: must be table or json", c.output)}
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (c *client) target() ([]string, error) {
 	for a := range strings.SplitSeq(strings.TrimPrefix(text, "ipv4:"), ",") {
 		a = strings.TrimSpace(a)
 		if !strings.Contains(a, ":") {
-			return nil, &exitError{exitUsage, fmt.Errorf("--addr is %q: must be host:port, or several with commas", text)}
+			return nil, &exitError{code: exitUsage, err: fmt.Errorf("--addr is %q: must be host:port, or several with commas", text)}
 		}
 		out = append(out, a)
 	}
@@ -85,7 +85,7 @@ func (c *client) credentials() (string, error) {
 			return t, nil
 		}
 	}
-	return "", &exitError{exitUsage, errors.New("no token: give --token or LIMPET_TOKEN; a node's admin token is in its data directory, in the file admin.token")}
+	return "", &exitError{code: exitUsage, err: errors.New("no token: give --token, LIMPET_TOKEN or HATCHET_CLIENT_TOKEN; a node's admin token is in its data directory, in the file admin.token")}
 }
 
 func readLine(file string) string {
@@ -157,17 +157,17 @@ func explain(err error, addrs []string) error {
 	text := errors.New(st.Message())
 	switch st.Code() {
 	case codes.NotFound:
-		return &exitError{exitNotFound, text}
+		return &exitError{code: exitNotFound, err: text, refused: true}
 	case codes.Unauthenticated, codes.PermissionDenied:
-		return &exitError{exitDenied, text}
+		return &exitError{code: exitDenied, err: text, refused: true}
 	case codes.FailedPrecondition, codes.AlreadyExists:
-		return &exitError{exitConflict, text}
+		return &exitError{code: exitConflict, err: text, refused: true}
 	case codes.InvalidArgument:
-		return &exitError{exitUsage, text}
+		return &exitError{code: exitUsage, err: text, refused: true}
 	case codes.Unavailable, codes.DeadlineExceeded:
-		return &exitError{exitUnavailable, fmt.Errorf("%s did not answer: %w; is a node running there, and has the cluster a leader?", strings.Join(addrs, ", "), text)}
+		return &exitError{code: exitUnavailable, err: fmt.Errorf("%s did not answer: %w; is a node running there, and has the cluster a leader?", strings.Join(addrs, ", "), text)}
 	default:
-		return &exitError{exitFailure, text}
+		return &exitError{code: exitFailure, err: text, refused: true}
 	}
 }
 

@@ -16,10 +16,7 @@ func newCluster(c *client) *cobra.Command {
 			Use: "status", Short: "Show every node, its place in the log and the hash of its state", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return c.clusterStatus(cmd.Context()) },
 		},
-		&cobra.Command{
-			Use: "remove NODE", Short: "Take a dead node out of the Raft configuration", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.removeNode(cmd.Context(), args[0]) },
-		},
+		newRemove(c),
 		&cobra.Command{
 			Use: "leave", Short: "Tell the node at --addr to leave the cluster for good", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return c.leave(cmd.Context()) },
@@ -29,6 +26,20 @@ func newCluster(c *client) *cobra.Command {
 			RunE: func(cmd *cobra.Command, _ []string) error { return c.transfer(cmd.Context()) },
 		},
 	)
+	return cmd
+}
+
+func newRemove(c *client) *cobra.Command {
+	req := &limpetv1.RemoveNodeRequest{}
+	cmd := &cobra.Command{
+		Use: "remove NODE", Short: "Take a dead node out of the Raft configuration", Args: cobra.ExactArgs(1),
+		Annotations: map[string]string{"name": "NODE"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req.Name = args[0]
+			return c.removeNode(cmd.Context(), req)
+		},
+	}
+	cmd.Flags().BoolVar(&req.Force, "force", false, "though it is alive; it then answers no more calls, and joins again if its process is started again")
 	return cmd
 }
 
@@ -55,12 +66,12 @@ func (c *client) clusterStatus(ctx context.Context) error {
 	})
 }
 
-func (c *client) removeNode(ctx context.Context, name string) error {
+func (c *client) removeNode(ctx context.Context, req *limpetv1.RemoveNodeRequest) error {
 	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
-		if _, err := a.RemoveNode(ctx, &limpetv1.RemoveNodeRequest{Name: name}); err != nil {
+		if _, err := a.RemoveNode(ctx, req); err != nil {
 			return err
 		}
-		return c.said(map[string]any{"removed": name}, "removed %s from the Raft configuration", name)
+		return c.said(map[string]any{"removed": req.GetName()}, "removed %s from the Raft configuration", req.GetName())
 	})
 }
 

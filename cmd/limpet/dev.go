@@ -60,7 +60,7 @@ func newDev(io stdio) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			n, err := strconv.Atoi(args[0])
 			if err != nil {
-				return &exitError{exitUsage, fmt.Errorf("node is %q: must be a number from 1", args[0])}
+				return &exitError{code: exitUsage, err: fmt.Errorf("node is %q: must be a number from 1", args[0])}
 			}
 			return startDevNode(io, dir, n)
 		},
@@ -99,7 +99,7 @@ func (d *devCluster) args(n int) []string {
 
 func (d *devCluster) run(ctx context.Context, fixedPort bool) error {
 	if d.Nodes != 1 && d.Nodes != 3 && d.Nodes != 5 {
-		return &exitError{exitUsage, fmt.Errorf("--nodes is %d: must be 1, 3 or 5", d.Nodes)}
+		return &exitError{code: exitUsage, err: fmt.Errorf("--nodes is %d: must be 1, 3 or 5", d.Nodes)}
 	}
 	notes, err := d.prepare(fixedPort)
 	if err != nil {

@@ -84,16 +84,16 @@ func startDevNode(io stdio, dir string, number int) error {
 	}
 	d, err := loadDev(dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return &exitError{exitNotFound, fmt.Errorf("%s holds no development cluster; give the --data-dir of `limpet dev`", dir)}
+		return &exitError{code: exitNotFound, err: fmt.Errorf("%s holds no development cluster; give the --data-dir of `limpet dev`", dir)}
 	} else if err != nil {
 		return err
 	}
 	n := number - 1
 	if n < 0 || n >= d.Nodes {
-		return &exitError{exitUsage, fmt.Errorf("node is %d: this cluster has nodes 1 to %d", number, d.Nodes)}
+		return &exitError{code: exitUsage, err: fmt.Errorf("node is %d: this cluster has nodes 1 to %d", number, d.Nodes)}
 	}
 	if alive(d.pid(n)) {
-		return &exitError{exitConflict, fmt.Errorf("%s runs already, as process %d", d.name(n), d.pid(n))}
+		return &exitError{code: exitConflict, err: fmt.Errorf("%s runs already, as process %d", d.name(n), d.pid(n))}
 	}
 	cmd, err := d.spawn(n, false)
 	if err != nil {

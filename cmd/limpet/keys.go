@@ -19,7 +19,7 @@ func (s *settings) keys() (primary []byte, others [][]byte, err error) {
 	if s.ClusterKeyFile != "" {
 		raw, err := os.ReadFile(s.ClusterKeyFile)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, fmt.Errorf("setting cluster-key-file is %q: no such file; make one with `limpet keygen`", s.ClusterKeyFile)
+			return nil, nil, s.bad("cluster-key-file", s.ClusterKeyFile, "no such file; make one with `limpet keygen`")
 		} else if err != nil {
 			return nil, nil, fmt.Errorf("read the cluster key: %w", err)
 		}

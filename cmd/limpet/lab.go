@@ -29,7 +29,7 @@ func newLabRun(io stdio) *cobra.Command {
 		Example: "  limpet lab run --random --seed 7 --duration 5m\n  limpet lab run --scenario leader-with-its-workers",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if random == (cfg.Scenario != "") {
-				return &exitError{exitUsage, errors.New("give either --scenario or --random")}
+				return &exitError{code: exitUsage, err: errors.New("give either --scenario or --random")}
 			}
 			self, err := os.Executable()
 			if err != nil {
@@ -40,10 +40,10 @@ func newLabRun(io stdio) *cobra.Command {
 				cfg.Bin = self
 			}
 			if cfg.Bin, err = filepath.Abs(cfg.Bin); err != nil {
-				return &exitError{exitUsage, fmt.Errorf("--bin: %w", err)}
+				return &exitError{code: exitUsage, err: fmt.Errorf("--bin: %w", err)}
 			}
 			if err := cfg.Validate(); err != nil {
-				return &exitError{exitUsage, err}
+				return &exitError{code: exitUsage, err: err}
 			}
 			report, err := lab.Run(cmd.Context(), cfg)
 			switch {

@@ -21,6 +21,7 @@ func newPin(c *client) *cobra.Command {
 	rel := &limpetv1.ReleaseRunPinRequest{}
 	release := &cobra.Command{
 		Use: "release RUN", Short: "Clear the pin of a run; its next task pins it anew", Args: cobra.ExactArgs(1),
+		Annotations: map[string]string{"id": "RUN", "run_id": "RUN"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rel.RunId = args[0]
 			return c.do(cmd.Context(), c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
@@ -36,6 +37,7 @@ func newPin(c *client) *cobra.Command {
 	mv := &limpetv1.MoveRunPinRequest{}
 	move := &cobra.Command{
 		Use: "move RUN --to WORKER", Short: "Give a run, as it stands, to another worker", Args: cobra.ExactArgs(1),
+		Annotations: map[string]string{"id": "RUN", "run_id": "RUN", "worker": "--to", "worker_id": "--to"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			mv.RunId = args[0]
 			return c.do(cmd.Context(), c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {

@@ -29,13 +29,13 @@ cluster with no database.
 func newRoot(io stdio) *cobra.Command {
 	root := &cobra.Command{
 		Use: "limpet", Short: "A replicated coordinator for sticky worker assignment", Long: rootHelp,
-		SilenceUsage: true, SilenceErrors: true,
+		SilenceUsage: true, SilenceErrors: true, Version: release,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{code: exitUsage, err: err} })
 	c := &client{io: io}
 	c.flags(root)
 	root.AddGroup(&cobra.Group{ID: "node", Title: "Nodes:"}, &cobra.Group{ID: "work", Title: "Runs, workers and pins:"},
@@ -49,6 +49,8 @@ func newRoot(io stdio) *cobra.Command {
 	add("node", newDev(io), newServer(io), newAgent(c))
 	add("work", newRun(c), newWorkflow(c), newWorker(c), newPin(c))
 	add("tools", newCluster(c), newAudit(c), newToken(c), newConfig(io), newKeygen(io), newBench(c), newLab(io), newVersion(c))
+	root.SetVersionTemplate(build().String())
+	strict(root)
 	return root
 }
 
@@ -56,15 +58,18 @@ func newRoot(io stdio) *cobra.Command {
 func run(ctx context.Context, args []string, io stdio) int {
 	root := newRoot(io)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
-	code := codeOf(err)
+	code, text := codeOf(err), err.Error()
+	if e, ok := errors.AsType[*exitError](err); ok && e.refused {
+		text = inFlags(cmd, text)
+	}
 	if format, _ := root.PersistentFlags().GetString("output"); format == "json" {
-		writeJSON(io.err, map[string]any{"error": err.Error(), "code": code})
+		writeJSON(io.err, map[string]any{"error": text, "code": code})
 	} else {
-		_, _ = fmt.Fprintln(io.err, "limpet: "+err.Error())
+		_, _ = fmt.Fprintln(io.err, "limpet: "+text)
 	}
 	return code
 }
@@ -87,6 +92,8 @@ const (
 type exitError struct {
 	code int
 	err  error
+	// refused: a node said no, in the words of the call.
+	refused bool
 }
 
 func (e *exitError) Error() string { return e.err.Error() }

@@ -26,6 +26,9 @@ func newRun(c *client) *cobra.Command {
 	var onLost string
 	trigger := &cobra.Command{
 		Use: "trigger WORKFLOW", Short: "Start a run", Args: cobra.ExactArgs(1),
+		Annotations: map[string]string{
+			"name": "WORKFLOW", "desired_worker_id": "--worker", "metadata." + limpetv1.MetadataOnLost: "--on-lost",
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Workflow = args[0]
 			if onLost != "" {
@@ -40,22 +43,25 @@ func newRun(c *client) *cobra.Command {
 	trigger.Flags().StringVar(&req.Input, "input", "{}", "input, a JSON object")
 	trigger.Flags().StringVar(&req.Metadata, "metadata", "", "metadata, a JSON object")
 	trigger.Flags().Int32Var(&req.Priority, "priority", 0, "1 low, 2 medium, 3 high; 0 for the workflow's own")
-	trigger.Flags().StringVar(&req.DesiredWorker, "worker", "", "pin the run to this worker id from the start")
+	trigger.Flags().StringVar(&req.DesiredWorker, "worker", "", "pin the run to this worker from the start: id, beginning of it, or name")
 	trigger.Flags().StringVar(&onLost, "on-lost", "", "what becomes of the run if the worker it is pinned HARD to is lost: wait, fail or repin")
 	trigger.Flags().BoolVar(&wait, "wait", false, "wait for the end; exit 7 if the run failed, 8 if it was cancelled")
 
 	cmd.AddCommand(ls, trigger,
 		&cobra.Command{
 			Use: "get RUN", Short: "Show a run: its pin, and each task with its worker and why it waits", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.getRun(cmd.Context(), args[0]) },
+			Annotations: map[string]string{"id": "RUN"},
+			RunE:        func(cmd *cobra.Command, args []string) error { return c.getRun(cmd.Context(), args[0]) },
 		},
 		&cobra.Command{
 			Use: "cancel RUN", Short: "Cancel what is not final of a run", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.cancelRun(cmd.Context(), args[0]) },
+			Annotations: map[string]string{"id": "RUN"},
+			RunE:        func(cmd *cobra.Command, args []string) error { return c.cancelRun(cmd.Context(), args[0]) },
 		},
 		&cobra.Command{
 			Use: "replay RUN", Short: "Run all tasks of a run again; a pin to a lost worker is cleared", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.replayRun(cmd.Context(), args[0]) },
+			Annotations: map[string]string{"id": "RUN"},
+			RunE:        func(cmd *cobra.Command, args []string) error { return c.replayRun(cmd.Context(), args[0]) },
 		},
 	)
 	return cmd
@@ -66,7 +72,7 @@ func withOnLost(metadata, onLost string) (string, error) {
 	m := map[string]json.RawMessage{}
 	if metadata != "" {
 		if err := json.Unmarshal([]byte(metadata), &m); err != nil {
-			return "", &exitError{exitUsage, fmt.Errorf("--metadata is %q: must be a JSON object: %w", metadata, err)}
+			return "", &exitError{code: exitUsage, err: fmt.Errorf("--metadata is %q: must be a JSON object: %w", metadata, err)}
 		}
 	}
 	raw, err := json.Marshal(onLost)
@@ -168,9 +174,9 @@ func (c *client) triggerRun(ctx context.Context, req *limpetv1.TriggerRunRequest
 		}
 		switch end.GetRun().GetStatus() {
 		case "FAILED":
-			return &exitError{exitRunFailed, fmt.Errorf("run %s failed", res.GetId())}
+			return &exitError{code: exitRunFailed, err: fmt.Errorf("run %s failed", res.GetId())}
 		case "CANCELLED":
-			return &exitError{exitRunCancel, fmt.Errorf("run %s was cancelled", res.GetId())}
+			return &exitError{code: exitRunCancel, err: fmt.Errorf("run %s was cancelled", res.GetId())}
 		}
 		return nil
 	})

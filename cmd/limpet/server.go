@@ -40,13 +40,13 @@ func newServer(io stdio) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.load(cmd.Flags(), file, os.LookupEnv); err != nil {
-				return &exitError{exitUsage, err}
+				return &exitError{code: exitUsage, err: err}
 			}
 			if err := s.check(); err != nil {
-				return &exitError{exitUsage, err}
+				return &exitError{code: exitUsage, err: err}
 			}
 			p, err := newProgram(s, &inLab, hclog.New(&hclog.LoggerOptions{
-				Name: s.Name, Level: hclog.LevelFromString(s.LogLevel), Output: io.err, JSONFormat: s.LogFormat == "json",
+				Name: s.Name, Level: s.level(), Output: io.err, JSONFormat: s.LogFormat == "json",
 			}))
 			if err != nil {
 				return err
@@ -109,21 +109,11 @@ func (l *lateSink) Reset() {
 }
 
 func newProgram(s *settings, inLab *labFlags, log hclog.Logger) (*program, error) {
-	key, others, err := s.keys()
+	cfg, err := s.clusterConfig()
 	if err != nil {
-		return nil, &exitError{exitUsage, err}
+		return nil, &exitError{code: exitUsage, err: err}
 	}
 	p := &program{s: s, log: log, counters: transport.NewCounters(), fatal: make(chan error, 4)}
-	cfg := cluster.DefaultConfig()
-	cfg.Name, cfg.DataDir, cfg.ClusterKey, cfg.Dev, cfg.Version = s.Name, s.DataDir, key, s.Dev, version()
-	cfg.OldKeys = others
-	cfg.PeerListen, cfg.PeerAdvertise = s.Peer, s.AdvertisePeer
-	cfg.GossipListen, cfg.GossipAdvertise = s.Gossip, s.AdvertiseGossip
-	cfg.GRPCAddr, cfg.HTTPAddr = s.AdvertiseGRPC, s.AdvertiseHTTP
-	cfg.BootstrapExpect, cfg.Join = s.BootstrapExpect, s.Join
-	cfg.Lease = cluster.LeaseConfig{TTL: s.LeaseTTL, Grace: s.LeaseGrace}
-	cfg.History = cluster.HistoryConfig{MaxAge: s.HistoryAge, MaxBytes: s.HistoryBytes}
-	cfg.Raft.Heartbeat, cfg.Raft.Election, cfg.Raft.Lease = s.RaftTimeout, s.RaftTimeout, s.RaftTimeout/2
 	cfg.Decide, cfg.Sink, cfg.Logger = scheduler.Decide, &p.sink, log
 	cfg.BootstrapCommand = p.bootstrapCommand
 	cfg.OnIsolated = func(isolated bool) {
@@ -134,15 +124,12 @@ func newProgram(s *settings, inLab *labFlags, log hclog.Logger) (*program, error
 	cfg.Fatal = func(err error) { p.fatal <- err }
 	cfg.Wall = time.Now
 	if err := inLab.apply(&cfg); err != nil {
-		return nil, &exitError{exitUsage, err}
+		return nil, &exitError{code: exitUsage, err: err}
 	}
 	p.wall = cfg.Wall
-	if err := cfg.Validate(); err != nil {
-		return nil, &exitError{exitUsage, err}
-	}
 	if p.node, err = cluster.Open(context.Background(), cfg); err != nil {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) {
-			return nil, &exitError{exitDisk, err}
+			return nil, &exitError{code: exitDisk, err: err}
 		}
 		return nil, err
 	}
@@ -158,6 +145,7 @@ func (p *program) listenFor(b *backend) {
 	p.sink.set(p.hub)
 	p.grpc = transport.NewServer(transport.ServerConfig{
 		Verifier: verifier, Counters: p.counters, Logger: p.log.Named("grpc"), MaxMessage: p.s.MaxMessage, Drain: p.hub.Shutdown,
+		Outside: p.node.Outside,
 	})
 	rpc.New(rpc.Config{
 		Backend: b, Hub: p.hub, Counters: p.counters, Logger: p.log.Named("rpc"), MaxMessage: p.s.MaxMessage,
@@ -168,7 +156,7 @@ func (p *program) listenFor(b *backend) {
 	}))
 	p.http = &http.Server{
 		Handler: rest.New(rest.Config{
-			Backend: b, Verifier: verifier, Counters: p.counters, Ready: p.node.Ready, Version: version(), Logger: p.log.Named("http"),
+			Backend: b, Verifier: verifier, Counters: p.counters, Ready: p.node.Ready, Outside: p.node.Outside, Version: version(), Logger: p.log.Named("http"),
 			Gossip:  func() rest.GossipCounts { return rest.GossipCounts(p.node.WorkerGossip()) },
 			History: func() rest.HistoryCounts { return rest.HistoryCounts(p.node.HistoryStats()) },
 			Disk: func() rest.DiskCounts {
@@ -225,7 +213,7 @@ func (p *program) run(ctx context.Context) error {
 	}
 	stopped := p.stop()
 	if errors.Is(err, cluster.ErrDisk) {
-		return &exitError{exitDisk, err}
+		return &exitError{code: exitDisk, err: err}
 	}
 	return errors.Join(err, stopped)
 }

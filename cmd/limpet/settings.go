@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -48,6 +47,10 @@ type settings struct {
 	MaxMessage      int
 	LogLevel        string
 	LogFormat       string
+
+	// origin says where a setting's value is from, unless it is the default: its
+	// flag, a variable, or a line of the file.
+	origin map[string]string
 }
 
 func defaultSettings() *settings {
@@ -109,10 +112,15 @@ func (s *settings) load(f *pflag.FlagSet, file string, env func(string) (string,
 		if err := f.Set(name, value); err != nil {
 			errs = append(errs, fmt.Errorf("%s: setting %s is %q: %w", origin, name, value, err))
 		}
+		s.origin[name] = origin + ": setting " + name
 	}
+	s.origin = map[string]string{}
 	known := map[string]bool{}
 	s.bindProbe().VisitAll(func(fl *pflag.Flag) { known[fl.Name] = true })
 	f.VisitAll(func(fl *pflag.Flag) {
+		if fl.Changed {
+			s.origin[fl.Name] = "--" + fl.Name
+		}
 		if !known[fl.Name] || fl.Changed {
 			return
 		}
@@ -174,72 +182,4 @@ func loadFile(f *pflag.FlagSet, file string, known map[string]bool, set func(nam
 		set(name, value, origin)
 	}
 	return errors.Join(errs...)
-}
-
-// check completes the settings and names the first that cannot be.
-func (s *settings) check() error {
-	for _, a := range []struct {
-		name, listen string
-		advertise    *string
-	}{
-		{"grpc", s.GRPC, &s.AdvertiseGRPC},
-		{"peer", s.Peer, &s.AdvertisePeer},
-		{"gossip", s.Gossip, &s.AdvertiseGossip},
-		{"http", s.HTTP, &s.AdvertiseHTTP},
-	} {
-		host, port, err := net.SplitHostPort(a.listen)
-		if err != nil {
-			return fmt.Errorf("setting %s is %q: must be host:port", a.name, a.listen)
-		}
-		if *a.advertise != "" {
-			continue
-		}
-		if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
-			if host = firstAddress(); host == "" {
-				return fmt.Errorf("setting advertise-%s is empty, and %s listens on all addresses: say how others reach this node", a.name, a.name)
-			}
-		}
-		*a.advertise = net.JoinHostPort(host, port)
-	}
-	if s.Broadcast == "" {
-		s.Broadcast = s.AdvertiseGRPC
-	}
-	if s.ServerURL == "" {
-		s.ServerURL = "http://" + s.AdvertiseHTTP
-	}
-	if s.LogFormat != "text" && s.LogFormat != "json" {
-		return fmt.Errorf("setting log-format is %q: must be text or json", s.LogFormat)
-	}
-	switch {
-	case s.MemoryAge < time.Minute:
-		return fmt.Errorf("setting memory-age is %v: must be 1m or more", s.MemoryAge)
-	case s.MemoryRuns < 1:
-		return fmt.Errorf("setting memory-runs is %d: must be 1 or more", s.MemoryRuns)
-	case s.MaxLiveRuns < 1:
-		return fmt.Errorf("setting max-live-runs is %d: must be 1 or more", s.MaxLiveRuns)
-	case s.MaxLiveBytes < 1<<20:
-		return fmt.Errorf("setting max-live-bytes is %d: must be 1048576 or more", s.MaxLiveBytes)
-	case s.HistoryAge < time.Minute:
-		return fmt.Errorf("setting history-age is %v: must be 1m or more", s.HistoryAge)
-	case s.HistoryBytes < 16<<20:
-		return fmt.Errorf("setting history-bytes is %d: must be 16777216 or more", s.HistoryBytes)
-	}
-	if s.MaxMessage < 64<<10 {
-		return fmt.Errorf("setting max-message is %d: must be at least 65536", s.MaxMessage)
-	}
-	return nil
-}
-
-// firstAddress gives this machine's first address that is not loopback.
-func firstAddress() string {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return ""
-	}
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() && n.IP.To4() != nil {
-			return n.IP.String()
-		}
-	}
-	return ""
 }

@@ -89,6 +89,8 @@ func TestAClusterKeyIsRequiredOutsideDev(t *testing.T) {
 	}
 }
 
+const goodKey = "MDEyMzQ1Njc4OWFiY2RlZg=="
+
 // cli runs a command line and gives its exit code and what it printed.
 func cli(t *testing.T, args ...string) (code int, out, errs string) {
 	t.Helper()
@@ -115,6 +117,18 @@ func TestExitCodesAndErrors(t *testing.T) {
 		{"bad output", []string{"run", "list", "--token", "x", "-o", "xml"}, exitUsage, `--output is "xml": must be table or json`},
 		{"bad nodes", []string{"dev", "--nodes", "4"}, exitUsage, "--nodes is 4: must be 1, 3 or 5"},
 		{"no cluster to start a node of", []string{"dev", "start-node", "1", "--data-dir", "nothing"}, exitNotFound, "holds no development cluster"},
+		{"no argument", []string{"run", "get"}, exitUsage, "accepts 1 arg(s), received 0; usage: limpet run get RUN"},
+		{"an argument too many", []string{"run", "list", "x"}, exitUsage, `"x" is one argument too many; usage: limpet run list`},
+		{"unknown command", []string{"frob"}, exitUsage, "unknown command \"frob\" of `limpet`: must be one of agent, audit, "},
+		{"unknown command of a group", []string{"run", "frob"}, exitUsage, "unknown command \"frob\" of `limpet run`: must be one of cancel, get, list, replay, trigger"},
+		{"nearly a command", []string{"worker", "lst"}, exitUsage, "did you mean "},
+		{"unknown command below a command", []string{"dev", "frob"}, exitUsage, `unknown command "frob"`},
+		{"unknown command of the bench", []string{"bench", "frob"}, exitUsage, "must be one of backlog, "},
+		{"an odd number of nodes only", []string{"server", "--bootstrap-expect", "2"}, exitUsage, "--bootstrap-expect is 2: must be 1, 3 or 5, or 0 for a node that only joins"},
+		{"nobody to join", []string{"server", "--bootstrap-expect", "3", "--cluster-key", goodKey}, exitUsage, `--join is "": must name at least one other node unless --bootstrap-expect is 1`},
+		{"more grace than life", []string{"server", "--cluster-key", goodKey, "--lease-grace", "60s"}, exitUsage, `--lease-grace is "1m0s": must not exceed --lease-ttl, 15s`},
+		{"log level", []string{"server", "--log-level", "loud"}, exitUsage, `--log-level is "loud": must be one of trace, debug, info, warn, error`},
+		{"a bad name validated", []string{"config", "validate", "--cluster-key", goodKey, "--name", "A/B"}, exitUsage, `--name is "A/B": must be 1 to 63 of a-z`},
 		{"error as JSON", []string{"run", "list", "-o", "json", "--addr", "here", "--token", "x"}, exitUsage, `"code": 2`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -147,14 +161,69 @@ func TestKeygenMakesAKeyThatServerTakes(t *testing.T) {
 	}
 }
 
+func TestABadSettingSaysWhereItIsFrom(t *testing.T) {
+	for _, c := range []struct {
+		name, file string
+		env        map[string]string
+		args       []string
+		want       string
+	}{
+		{"a flag", "", nil, []string{"--log-level", "loud"}, `--log-level is "loud": must be`},
+		{"a variable", "", map[string]string{"LIMPET_LOG_LEVEL": "loud"}, nil, `environment variable LIMPET_LOG_LEVEL: setting log-level is "loud": must be`},
+		{"the file", "name: x\nlog-level: loud\n", nil, nil, `limpet.yaml:2: setting log-level is "loud": must be`},
+	} {
+		s, err := load(t, c.args, c.file, c.env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.check(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestTheVersionIsAFlagToo(t *testing.T) {
+	code, flag, errs := cli(t, "--version")
+	_, command, _ := cli(t, "version")
+	if code != exitOK || flag != command || !strings.HasPrefix(flag, "limpet "+release) {
+		t.Errorf("exit %d, %q and %q, %s", code, flag, command, errs)
+	}
+}
+
+func TestARefusalIsToldInFlags(t *testing.T) {
+	root := newRoot(stdio{strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}})
+	for _, c := range []struct{ command, text, want string }{
+		{"run list", `status "bogus": must be one of queued`, `--status "bogus": must be one of queued`},
+		{"token create", `grpc_address "x": must be`, `--address "x": must be`},
+		{"run get", `id "x": no such run`, `RUN "x": no such run`},
+		{"run trigger", `desired_worker_id "x": no such worker`, `--worker "x": no such worker`},
+		{"run trigger", `worker "x": no such worker`, `--worker "x": no such worker`},
+		{"run trigger", `metadata.limpet.on_lost "x": must be`, `--on-lost "x": must be`},
+		{"run trigger", `priority "9": must be`, `--priority "9": must be`},
+		{"pin move", `worker_id "x": it is paused`, `--to "x": it is paused`},
+		{"worker pause", `worker "x": no such worker`, `WORKER "x": no such worker`},
+		{"cluster remove", `name "x": no node`, `NODE "x": no node`},
+		{"workflow set", `workflow "x": no such`, `WORKFLOW "x": no such`},
+		{"run get", `no field here`, `no field here`},
+	} {
+		cmd, _, err := root.Find(strings.Fields(c.command))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := inFlags(cmd, c.text); got != c.want {
+			t.Errorf("%s: %q, want %q", c.command, got, c.want)
+		}
+	}
+}
+
 func TestLimitsThatCannotBeAreNamed(t *testing.T) {
 	for _, c := range []struct{ flag, value, want string }{
-		{"--memory-age", "59s", "setting memory-age is 59s: must be 1m or more"},
-		{"--memory-runs", "0", "setting memory-runs is 0: must be 1 or more"},
-		{"--max-live-runs", "0", "setting max-live-runs is 0: must be 1 or more"},
-		{"--max-live-bytes", "100", "setting max-live-bytes is 100: must be 1048576 or more"},
-		{"--history-age", "1s", "setting history-age is 1s: must be 1m or more"},
-		{"--history-bytes", "1048576", "setting history-bytes is 1048576: must be 16777216 or more"},
+		{"--memory-age", "59s", "--memory-age is 59s: must be 1m or more"},
+		{"--memory-runs", "0", "--memory-runs is 0: must be 1 or more"},
+		{"--max-live-runs", "0", "--max-live-runs is 0: must be 1 or more"},
+		{"--max-live-bytes", "100", "--max-live-bytes is 100: must be 1048576 or more"},
+		{"--history-age", "1s", "--history-age is 1s: must be 1m or more"},
+		{"--history-bytes", "1048576", "--history-bytes is 1048576: must be 16777216 or more"},
 	} {
 		s, err := load(t, []string{"--grpc", "127.0.0.1:1", "--peer", "127.0.0.1:2", "--gossip", "127.0.0.1:3", "--http", "127.0.0.1:4", c.flag, c.value}, "", nil)
 		if err != nil {

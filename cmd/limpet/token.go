@@ -19,6 +19,7 @@ func newToken(c *client) *cobra.Command {
 	var ttl time.Duration
 	create := &cobra.Command{
 		Use: "create", Short: "Sign a new token", Args: cobra.NoArgs,
+		Annotations: map[string]string{"grpc_address": "--address", "ttl_seconds": "--ttl"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			req.TtlSeconds = int64(ttl / time.Second)
 			return c.do(cmd.Context(), c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
@@ -68,13 +69,13 @@ func newConfig(io stdio) *cobra.Command {
 		Use: "validate", Short: "Read settings as `limpet server` would, and say what is wrong", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.load(cmd.Flags(), file, os.LookupEnv); err != nil {
-				return &exitError{exitUsage, err}
+				return &exitError{code: exitUsage, err: err}
 			}
 			if err := s.check(); err != nil {
-				return &exitError{exitUsage, err}
+				return &exitError{code: exitUsage, err: err}
 			}
-			if _, _, err := s.keys(); err != nil {
-				return &exitError{exitUsage, err}
+			if _, err := s.clusterConfig(); err != nil {
+				return &exitError{code: exitUsage, err: err}
 			}
 			_, err := fmt.Fprintln(io.out, "the settings are good")
 			return err

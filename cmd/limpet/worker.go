@@ -18,6 +18,7 @@ func newWorker(c *client) *cobra.Command {
 		req := &limpetv1.SetModeRequest{Mode: m}
 		x := &cobra.Command{
 			Use: use + " WORKER", Short: short, Args: cobra.ExactArgs(1),
+			Annotations: map[string]string{"worker": "WORKER", "worker_id": "WORKER"},
 			RunE: func(cmd *cobra.Command, args []string) error {
 				req.Worker = args[0]
 				return c.do(cmd.Context(), c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
@@ -39,7 +40,8 @@ func newWorker(c *client) *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "get WORKER", Short: "Show a worker: lease, place, pins, and how far its drain is", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.getWorker(cmd.Context(), args[0]) },
+			Annotations: map[string]string{"worker": "WORKER"},
+			RunE:        func(cmd *cobra.Command, args []string) error { return c.getWorker(cmd.Context(), args[0]) },
 		},
 		mode("pause", "Give the worker nothing new; its pins stay", "paused", limpetv1.WorkerMode_WORKER_MODE_PAUSED),
 		newDrain(c),
@@ -54,6 +56,7 @@ func newDrain(c *client) *cobra.Command {
 	var wait bool
 	cmd := &cobra.Command{
 		Use: "drain WORKER", Short: "Let a worker go: only what is pinned HARD to it still comes, SOFT pins move", Args: cobra.ExactArgs(1),
+		Annotations: map[string]string{"worker": "WORKER", "worker_id": "WORKER"},
 		Long: `Let a worker go. It gets nothing new except tasks of runs that are pinned HARD to it; SOFT pins move at once. What it
 still waits for is listed. At the deadline it leaves whatever it holds: SOFT tasks are queued elsewhere, and HARD runs
 wait for it, fail or move as their workflow says (on_lost). Called again it may only bring the deadline nearer;
@@ -61,7 +64,7 @@ resume undoes it.`,
 		Example: "  limpet worker drain gpu-2 --deadline 10m --reason 'kernel update' --wait",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if deadline < 0 || deadline > 0 && deadline < time.Millisecond {
-				return &exitError{exitUsage, fmt.Errorf("--deadline is %s: must be positive, or 0 for none", deadline)}
+				return &exitError{code: exitUsage, err: fmt.Errorf("--deadline is %s: must be positive, or 0 for none", deadline)}
 			}
 			req.Worker, req.DeadlineMs = args[0], deadline.Milliseconds()
 			return c.drain(cmd.Context(), req, wait)
@@ -102,7 +105,7 @@ func (c *client) drain(ctx context.Context, req *limpetv1.SetModeRequest, wait b
 				return fmt.Errorf("worker %s drains, but waiting for it failed: %w", id, err)
 			}
 			if drain = got.GetDrain(); drain == nil {
-				return &exitError{exitConflict, errors.New("somebody has resumed worker " + id)}
+				return &exitError{code: exitConflict, err: errors.New("somebody has resumed worker " + id)}
 			}
 		}
 		if c.json() {

@@ -19,6 +19,7 @@ func newWorkflow(c *client) *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "set WORKFLOW on_lost=wait|fail|repin", Short: "Set what becomes of HARD runs whose worker is lost", Args: cobra.ExactArgs(2),
+			Annotations: map[string]string{"workflow": "WORKFLOW", "name": "WORKFLOW"},
 			Long: `Set what becomes of a run that is pinned HARD when its worker is lost:
   wait   it waits for the worker, until the schedule timeout of its tasks; this is where a workflow starts
   fail   its waiting tasks fail at once, with the reason
@@ -56,7 +57,7 @@ func (c *client) listWorkflows(ctx context.Context) error {
 func (c *client) setWorkflow(ctx context.Context, name, setting string) error {
 	key, value, ok := strings.Cut(setting, "=")
 	if !ok || key != "on_lost" {
-		return &exitError{exitUsage, fmt.Errorf("the setting is %q: must be on_lost=wait, on_lost=fail or on_lost=repin", setting)}
+		return &exitError{code: exitUsage, err: fmt.Errorf("the setting is %q: must be on_lost=wait, on_lost=fail or on_lost=repin", setting)}
 	}
 	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
 		res, err := a.SetWorkflowPolicy(ctx, &limpetv1.SetWorkflowPolicyRequest{Workflow: name, OnLost: value})

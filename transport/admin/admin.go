@@ -106,7 +106,14 @@ func (s *Service) RemoveNode(ctx context.Context, r *limpetv1.RemoveNodeRequest)
 	if r.GetName() == "" {
 		return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: "name", Want: "must name a node", Hint: "see `limpet cluster status`"}
 	}
-	if err := s.cfg.Backend.RemoveNode(ctx, fsm.NodeID(r.GetName())); err != nil {
+	reason := ""
+	if r.GetForce() {
+		reason = "forced"
+	}
+	err := s.audited(ctx, "cluster remove", r.GetName(), reason, func() error {
+		return s.cfg.Backend.RemoveNode(ctx, fsm.NodeID(r.GetName()), r.GetForce())
+	})
+	if err != nil {
 		return nil, conflict("name", r.GetName(), err)
 	}
 	return &limpetv1.RemoveNodeResponse{}, nil
@@ -114,15 +121,16 @@ func (s *Service) RemoveNode(ctx context.Context, r *limpetv1.RemoveNodeRequest)
 
 // LeaveCluster takes this node out for good.
 func (s *Service) LeaveCluster(ctx context.Context, _ *limpetv1.LeaveClusterRequest) (*limpetv1.LeaveClusterResponse, error) {
-	if err := s.cfg.Operator.Leave(ctx); err != nil {
-		return nil, conflict("node", string(s.cfg.Backend.Name()), err)
+	name := string(s.cfg.Backend.Name())
+	if err := s.audited(ctx, "cluster leave", name, "", func() error { return s.cfg.Operator.Leave(ctx) }); err != nil {
+		return nil, conflict("node", name, err)
 	}
-	return &limpetv1.LeaveClusterResponse{Name: string(s.cfg.Backend.Name())}, nil
+	return &limpetv1.LeaveClusterResponse{Name: name}, nil
 }
 
 // TransferLeadership hands leadership to another node.
 func (s *Service) TransferLeadership(ctx context.Context, _ *limpetv1.TransferLeadershipRequest) (*limpetv1.TransferLeadershipResponse, error) {
-	if err := s.cfg.Backend.TransferLeadership(ctx); err != nil {
+	if err := s.audited(ctx, "cluster transfer-leader", "", "", func() error { return s.cfg.Backend.TransferLeadership(ctx) }); err != nil {
 		return nil, conflict("leader", "", err)
 	}
 	return &limpetv1.TransferLeadershipResponse{}, nil
@@ -183,6 +191,14 @@ func (s *Service) TriggerRun(ctx context.Context, r *limpetv1.TriggerRunRequest)
 	if err != nil {
 		return nil, err
 	}
+	desired := r.GetDesiredWorker()
+	if desired != "" {
+		w, err := findWorker(s.view(), tenant, desired)
+		if err != nil {
+			return nil, err
+		}
+		desired = string(w.ID)
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("mint a run id: %w", err)
@@ -191,7 +207,7 @@ func (s *Service) TriggerRun(ctx context.Context, r *limpetv1.TriggerRunRequest)
 		TenantId: string(tenant),
 		Runs: []*limpetv1.RunSpec{{
 			RunId: id.String(), Workflow: r.GetWorkflow(), Input: input, Metadata: metadata,
-			Priority: r.GetPriority(), DesiredWorker: r.GetDesiredWorker(), OnLost: onLost,
+			Priority: r.GetPriority(), DesiredWorker: desired, OnLost: onLost,
 		}},
 	}}})
 	if err != nil {

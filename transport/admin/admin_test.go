@@ -169,3 +169,59 @@ func TestMovesNeedAReasonAndALooseRun(t *testing.T) {
 	_, err = b.admin.ReleaseRunPin(b.ctx, &limpetv1.ReleaseRunPinRequest{RunId: string(run), Reason: ""})
 	refused(t, err, fsm.CodeInvalid, "reason", "must say why")
 }
+
+func TestRunsOfAStateThatIsNoneAreRefused(t *testing.T) {
+	b := newBed(t)
+	b.hard(t)
+	for status, runs := range map[string]int{"": 1, "running": 1, "RUNNING": 1, "failed": 0} {
+		if got, err := b.admin.ListRuns(b.ctx, &limpetv1.ListRunsRequest{Status: status}); err != nil || len(got.GetRuns()) != runs {
+			t.Errorf("%q gives %d runs, %v; want %d", status, len(got.GetRuns()), err, runs)
+		}
+	}
+	_, err := b.admin.ListRuns(b.ctx, &limpetv1.ListRunsRequest{Status: "bogus"})
+	refused(t, err, fsm.CodeInvalid, "status", `status "bogus": must be one of queued, running, completed, failed, cancelled`)
+}
+
+func TestARunIsTriggeredForAWorkerByItsName(t *testing.T) {
+	b := newBed(t)
+	id, _ := b.hard(t)
+	client := b.node.Client(t)
+	twins := make([]string, 2)
+	for i := range twins {
+		twin := client.Register(t, &compat.WorkerRegisterRequest{WorkerName: "twin", Actions: []string{"w:w"}})
+		client.Listen(t, twin)
+		twins[i] = string(twin)
+	}
+	for _, name := range []string{"gpu-1", string(id), string(id)[:35]} {
+		res, err := b.admin.TriggerRun(b.ctx, &limpetv1.TriggerRunRequest{Workflow: "w", DesiredWorker: name})
+		if err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		if p, ok := b.cluster.View().Pin(fsm.RunID(res.GetId())); !ok || p.Worker != id || p.Cause != fsm.PinDesired {
+			t.Errorf("%q: the pin is %+v", name, p)
+		}
+	}
+	_, err := b.admin.TriggerRun(b.ctx, &limpetv1.TriggerRunRequest{Workflow: "w", DesiredWorker: "nobody"})
+	refused(t, err, fsm.CodeNotFound, "worker", "limpet worker list")
+	_, err = b.admin.TriggerRun(b.ctx, &limpetv1.TriggerRunRequest{Workflow: "w", DesiredWorker: "twin"})
+	for _, twin := range twins {
+		refused(t, err, fsm.CodeInvalid, "worker", twin)
+	}
+}
+
+func TestAMoveWithoutAWorkerNamesThoseThatWouldDo(t *testing.T) {
+	b := newBed(t)
+	_, run := b.hard(t)
+	_, err := b.admin.MoveRunPin(b.ctx, &limpetv1.MoveRunPinRequest{RunId: string(run)})
+	refused(t, err, fsm.CodeInvalid, "worker", "no other worker that is live and active")
+	client := b.node.Client(t)
+	would := b.worker(t, "gpu-2")
+	client.Listen(t, would)
+	client.Listen(t, client.Register(t, &compat.WorkerRegisterRequest{WorkerName: "other", Actions: []string{"x:x"}}))
+	_, err = b.admin.MoveRunPin(b.ctx, &limpetv1.MoveRunPinRequest{RunId: string(run)})
+	refused(t, err, fsm.CodeInvalid, "worker", "must name the worker that gets the run; these would do: gpu-2 ("+string(would)+")")
+	if strings.Contains(err.Error(), "other") || strings.Contains(err.Error(), "gpu-1") {
+		t.Errorf("names a worker that would not do: %v", err)
+	}
+}

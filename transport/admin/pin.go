@@ -74,12 +74,15 @@ func (s *Service) MoveRunPin(ctx context.Context, r *limpetv1.MoveRunPinRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := needReason(r.GetReason()); err != nil {
-		return nil, err
-	}
 	v := s.view()
 	run, err := findRun(v, tenant, r.GetRunId())
 	if err != nil {
+		return nil, err
+	}
+	if r.GetWorker() == "" {
+		return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: "worker", Want: "must name the worker that gets the run", Hint: candidates(v, run)}
+	}
+	if err := needReason(r.GetReason()); err != nil {
 		return nil, err
 	}
 	w, err := findWorker(v, tenant, r.GetWorker())
@@ -93,6 +96,24 @@ func (s *Service) MoveRunPin(ctx context.Context, r *limpetv1.MoveRunPinRequest)
 		return nil, err
 	}
 	return &limpetv1.MoveRunPinResponse{RunId: string(run.ID), WorkerId: string(w.ID)}, nil
+}
+
+// candidates says which workers a run could be moved to.
+func candidates(v fsm.View, run *fsm.Run) string {
+	var names []string
+	pin, _ := v.Pin(run.ID)
+	for w := range v.Workers() {
+		if pin != nil && pin.Worker == w.ID {
+			continue
+		}
+		if v.CanTake(run, w) {
+			names = append(names, w.Name+" ("+string(w.ID)+")")
+		}
+	}
+	if len(names) == 0 {
+		return "no other worker that is live and active has registered what the run needs"
+	}
+	return "these would do: " + enough(names)
 }
 
 func needReason(text string) error {

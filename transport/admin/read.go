@@ -24,6 +24,9 @@ func (s *Service) ListRuns(ctx context.Context, r *limpetv1.ListRunsRequest) (*l
 	if err != nil {
 		return nil, err
 	}
+	if err := checkStatus(r.GetStatus()); err != nil {
+		return nil, err
+	}
 	limit := int(r.GetLimit())
 	if limit <= 0 {
 		limit = defaultLimit
@@ -60,6 +63,18 @@ func (s *Service) ListRuns(ctx context.Context, r *limpetv1.ListRunsRequest) (*l
 		return nil, transport.Unavailable("list runs: %v", err)
 	}
 	return out, nil
+}
+
+// checkStatus refuses what is no state of a run; empty is any.
+func checkStatus(got string) error {
+	var names []string
+	for _, st := range []fsm.Status{fsm.Queued, fsm.Running, fsm.Completed, fsm.Failed, fsm.Cancelled} {
+		if like(got, st.String()) {
+			return nil
+		}
+		names = append(names, strings.ToLower(st.String()))
+	}
+	return &fsm.Refusal{Code: fsm.CodeInvalid, Field: "status", Got: got, Want: "must be one of " + strings.Join(names, ", ")}
 }
 
 func like(want, have string) bool { return want == "" || strings.EqualFold(want, have) }
@@ -143,7 +158,7 @@ func (s *Service) CancelRun(ctx context.Context, r *limpetv1.CancelRunRequest) (
 		return nil, err
 	}
 	res, err := s.propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{CancelTasks: &limpetv1.CancelTasks{
-		TenantId: string(tenant), Ids: []string{string(run.ID)}, Reason: "cancelled by an operator",
+		TenantId: string(tenant), Ids: []string{string(run.ID)}, Reason: "cancelled by an operator", Actor: actor(ctx),
 	}}})
 	if err != nil {
 		return nil, err
@@ -162,7 +177,7 @@ func (s *Service) ReplayRun(ctx context.Context, r *limpetv1.ReplayRunRequest) (
 		return nil, err
 	}
 	res, err := s.propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_ReplayTasks{ReplayTasks: &limpetv1.ReplayTasks{
-		TenantId: string(tenant), Ids: []string{string(run.ID)},
+		TenantId: string(tenant), Ids: []string{string(run.ID)}, Actor: actor(ctx),
 	}}})
 	if err != nil {
 		return nil, err

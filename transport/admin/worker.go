@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,5 +111,20 @@ func findWorker(v fsm.View, tenant fsm.TenantID, id string) (*fsm.Worker, error)
 	case 0:
 		return nil, unknown("worker", id, "no such worker", "see `limpet worker list`")
 	}
-	return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: "worker", Got: id, Want: "means several workers", Hint: "give the id"}
+	ids := make([]string, len(found))
+	for i, w := range found {
+		ids[i] = string(w.ID)
+	}
+	return nil, &fsm.Refusal{
+		Code: fsm.CodeInvalid, Field: "worker", Got: id, Want: "means several workers", Hint: "give the id of one: " + enough(ids),
+	}
+}
+
+// enough joins a list for a sentence, and leaves out what is too much for one.
+func enough(list []string) string {
+	const most = 8
+	if n := len(list) - most; n > 0 {
+		return strings.Join(list[:most], ", ") + " and " + strconv.Itoa(n) + " more"
+	}
+	return strings.Join(list, ", ")
 }

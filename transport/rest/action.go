@@ -36,7 +36,7 @@ func (s *server) cancelTasks(r *http.Request, tenant fsm.TenantID) (any, error) 
 	return s.inBatches(ctx, tenant, "cancel", ids, func(batch []string) fsm.Command {
 		return &limpetv1.Command{Kind: &limpetv1.Command_CancelTasks{
 			CancelTasks: &limpetv1.CancelTasks{
-				TenantId: string(tenant), Ids: transport.WithoutPast(ctx, s.Backend, tenant, batch), Reason: "cancelled by request",
+				TenantId: string(tenant), Ids: transport.WithoutPast(ctx, s.Backend, tenant, batch), Reason: "cancelled by request", Actor: operatorOrNone(r),
 			},
 		}}
 	})
@@ -51,7 +51,7 @@ func (s *server) replayTasks(r *http.Request, tenant fsm.TenantID) (any, error) 
 	}
 	return s.inBatches(r.Context(), tenant, "replay", ids, func(batch []string) fsm.Command {
 		return &limpetv1.Command{Kind: &limpetv1.Command_ReplayTasks{
-			ReplayTasks: &limpetv1.ReplayTasks{TenantId: string(tenant), Ids: batch},
+			ReplayTasks: &limpetv1.ReplayTasks{TenantId: string(tenant), Ids: batch, Actor: operatorOrNone(r)},
 		}}
 	})
 }

@@ -128,7 +128,8 @@ func (s *server) nodeMetrics(e *exposition) {
 	e.gauge("limpet_history_files", "Files of finished runs on this node's disk.", int64(h.Files))
 	e.gauge("limpet_history_bytes", "Their size.", h.Bytes)
 	e.gauge("limpet_history_waiting", "Finished runs that wait for the disk.", int64(h.Waiting))
-	e.counter("limpet_history_dropped_total", "Finished runs that could not be written.", int64(h.Dropped))
+	e.counter("limpet_history_dropped_total", "Finished runs that found no room, as the disk took nothing for long.", int64(h.Dropped))
+	e.counter("limpet_history_write_failures_total", "Writes of the history that failed; they are tried again.", int64(h.Failed))
 	if s.Disk != nil {
 		d := s.Disk()
 		e.counter("limpet_disk_writes_total", "Writes of this node's log.", d.Writes)

@@ -80,6 +80,16 @@ func operator(r *http.Request) (actor string, err error) {
 	return "token " + c.TokenID, c.Require(auth.RoleAdmin)
 }
 
+// operatorOrNone names the caller for the audit if it is an operator: what SDKs do
+// with tokens of their own is not kept there.
+func operatorOrNone(r *http.Request) string {
+	actor, err := operator(r)
+	if err != nil {
+		return ""
+	}
+	return actor
+}
+
 // drain gives a worker nothing new and lets it finish.
 func (s *server) drain(r *http.Request, tenant fsm.TenantID) (any, error) {
 	actor, err := operator(r)

@@ -133,7 +133,7 @@ func TestPinsAreMovedAndReleasedAndThatIsAudited(t *testing.T) {
 		Rows []struct{ Actor, Action, Target, From, To, Reason string }
 	}
 	b.read(http.MethodGet, "/api/v1/tenants/"+string(b.cluster.Tenant)+"/audit", "", &audit)
-	if len(audit.Rows) != 1 || audit.Rows[0].Action != "pin move" || audit.Rows[0].Target != string(run) || audit.Rows[0].From != string(one) ||
+	if len(audit.Rows) != 2 || audit.Rows[1].Action != "run replay" || audit.Rows[0].Action != "pin move" || audit.Rows[0].Target != string(run) || audit.Rows[0].From != string(one) ||
 		audit.Rows[0].To != string(other) || audit.Rows[0].Reason != "rebalance" || len(audit.Rows[0].Actor) < len("token x") {
 		t.Errorf("the audit is %+v", audit.Rows)
 	}

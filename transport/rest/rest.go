@@ -36,6 +36,9 @@ type Config struct {
 	Counters *transport.Counters
 	// Ready says whether the node can serve, and if not why not. Nil for always.
 	Ready func() (ok bool, reason string)
+	// Outside says why this node is no part of the cluster any more; "" while it
+	// is. Nil for always.
+	Outside func() string
 	// Gossip gives what this node's gossip says of workers; nil without gossip.
 	Gossip func() GossipCounts
 	// History gives the figures of this node's history; nil without one.
@@ -50,9 +53,11 @@ type Config struct {
 
 // HistoryCounts are the figures of the finished runs on disk for the metrics.
 type HistoryCounts struct {
-	Files            int
-	Bytes            int64
-	Waiting, Dropped int
+	Files   int
+	Bytes   int64
+	Waiting int
+	Dropped int
+	Failed  int
 }
 
 // GossipCounts are the figures on the gossip of workers for the metrics.
@@ -71,6 +76,9 @@ type server struct {
 func New(cfg Config) http.Handler {
 	if cfg.Ready == nil {
 		cfg.Ready = func() (bool, string) { return true, "" }
+	}
+	if cfg.Outside == nil {
+		cfg.Outside = func() string { return "" }
 	}
 	if cfg.History == nil {
 		cfg.History = func() HistoryCounts { return HistoryCounts{} }
@@ -130,6 +138,10 @@ type call func(r *http.Request, tenant fsm.TenantID) (any, error)
 // api verifies the token, and that a tenant in the path is the token's.
 func (s *server) api(h call) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if why := s.Outside(); why != "" {
+			s.fail(w, r, transport.Unavailable("%s", why))
+			return
+		}
 		claims, err := s.Verifier.Request(r)
 		if err == nil {
 			err = sameTenant(r, claims.Tenant)

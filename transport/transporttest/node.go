@@ -186,7 +186,7 @@ func (n *Node) ClusterStatus(context.Context) (transport.ClusterStatus, error) {
 }
 
 // RemoveNode implements [transport.Backend]; the bed cannot.
-func (n *Node) RemoveNode(_ context.Context, name fsm.NodeID) error {
+func (n *Node) RemoveNode(_ context.Context, name fsm.NodeID, _ bool) error {
 	return fmt.Errorf("remove node %q: the bed has no membership", name)
 }
 

@@ -334,8 +334,10 @@ func (x *NodeInfo) GetError() string {
 }
 
 type RemoveNodeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Remove it though it is alive.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -375,6 +377,13 @@ func (x *RemoveNodeRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *RemoveNodeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 type RemoveNodeResponse struct {
@@ -3036,9 +3045,10 @@ const file_limpet_v1_admin_proto_rawDesc = "" +
 	"\x04peer\x18\f \x01(\tR\x04peer\x12\x18\n" +
 	"\aversion\x18\r \x01(\tR\aversion\x12%\n" +
 	"\x0euptime_seconds\x18\x0e \x01(\x03R\ruptimeSeconds\x12\x14\n" +
-	"\x05error\x18\x0f \x01(\tR\x05error\"'\n" +
+	"\x05error\x18\x0f \x01(\tR\x05error\"=\n" +
 	"\x11RemoveNodeRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x14\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\x14\n" +
 	"\x12RemoveNodeResponse\"\x15\n" +
 	"\x13LeaveClusterRequest\"*\n" +
 	"\x14LeaveClusterResponse\x12\x12\n" +

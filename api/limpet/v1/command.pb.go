@@ -429,6 +429,7 @@ type Command struct {
 	//
 	//	*Command_Bootstrap
 	//	*Command_PutSettings
+	//	*Command_RecordAct
 	//	*Command_PutWorkflow
 	//	*Command_SetWorkflow
 	//	*Command_RegisterWorker
@@ -525,6 +526,15 @@ func (x *Command) GetPutSettings() *PutSettings {
 	if x != nil {
 		if x, ok := x.Kind.(*Command_PutSettings); ok {
 			return x.PutSettings
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRecordAct() *RecordAct {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RecordAct); ok {
+			return x.RecordAct
 		}
 	}
 	return nil
@@ -785,6 +795,10 @@ type Command_PutSettings struct {
 	PutSettings *PutSettings `protobuf:"bytes,101,opt,name=put_settings,json=putSettings,proto3,oneof"`
 }
 
+type Command_RecordAct struct {
+	RecordAct *RecordAct `protobuf:"bytes,102,opt,name=record_act,json=recordAct,proto3,oneof"`
+}
+
 type Command_PutWorkflow struct {
 	PutWorkflow *PutWorkflow `protobuf:"bytes,200,opt,name=put_workflow,json=putWorkflow,proto3,oneof"`
 }
@@ -896,6 +910,8 @@ type Command_MovePin struct {
 func (*Command_Bootstrap) isCommand_Kind() {}
 
 func (*Command_PutSettings) isCommand_Kind() {}
+
+func (*Command_RecordAct) isCommand_Kind() {}
 
 func (*Command_PutWorkflow) isCommand_Kind() {}
 
@@ -1084,6 +1100,84 @@ func (x *PutSettings) GetSettings() *Settings {
 	return nil
 }
 
+// RecordAct keeps in the audit what an operator did outside of the state.
+type RecordAct struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	Actor    string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// In the words of the command line.
+	Action        string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	Target        string `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordAct) Reset() {
+	*x = RecordAct{}
+	mi := &file_limpet_v1_command_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordAct) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordAct) ProtoMessage() {}
+
+func (x *RecordAct) ProtoReflect() protoreflect.Message {
+	mi := &file_limpet_v1_command_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordAct.ProtoReflect.Descriptor instead.
+func (*RecordAct) Descriptor() ([]byte, []int) {
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RecordAct) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *RecordAct) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *RecordAct) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *RecordAct) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *RecordAct) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Settings are the figures that the state machine and the scheduler use. All
 // times are in nanoseconds of cluster time. A zero keeps the default.
 type Settings struct {
@@ -1109,7 +1203,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_limpet_v1_command_proto_msgTypes[4]
+	mi := &file_limpet_v1_command_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1215,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[4]
+	mi := &file_limpet_v1_command_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1228,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{4}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Settings) GetSoftPatience() int64 {
@@ -1224,7 +1318,7 @@ type PutWorkflow struct {
 
 func (x *PutWorkflow) Reset() {
 	*x = PutWorkflow{}
-	mi := &file_limpet_v1_command_proto_msgTypes[5]
+	mi := &file_limpet_v1_command_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1330,7 @@ func (x *PutWorkflow) String() string {
 func (*PutWorkflow) ProtoMessage() {}
 
 func (x *PutWorkflow) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[5]
+	mi := &file_limpet_v1_command_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1343,7 @@ func (x *PutWorkflow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutWorkflow.ProtoReflect.Descriptor instead.
 func (*PutWorkflow) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{5}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PutWorkflow) GetTenantId() string {
@@ -1306,7 +1400,7 @@ type WorkflowDefinition struct {
 
 func (x *WorkflowDefinition) Reset() {
 	*x = WorkflowDefinition{}
-	mi := &file_limpet_v1_command_proto_msgTypes[6]
+	mi := &file_limpet_v1_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1412,7 @@ func (x *WorkflowDefinition) String() string {
 func (*WorkflowDefinition) ProtoMessage() {}
 
 func (x *WorkflowDefinition) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[6]
+	mi := &file_limpet_v1_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1425,7 @@ func (x *WorkflowDefinition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkflowDefinition.ProtoReflect.Descriptor instead.
 func (*WorkflowDefinition) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{6}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WorkflowDefinition) GetName() string {
@@ -1474,7 +1568,7 @@ type TaskDefinition struct {
 
 func (x *TaskDefinition) Reset() {
 	*x = TaskDefinition{}
-	mi := &file_limpet_v1_command_proto_msgTypes[7]
+	mi := &file_limpet_v1_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1580,7 @@ func (x *TaskDefinition) String() string {
 func (*TaskDefinition) ProtoMessage() {}
 
 func (x *TaskDefinition) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[7]
+	mi := &file_limpet_v1_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1593,7 @@ func (x *TaskDefinition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDefinition.ProtoReflect.Descriptor instead.
 func (*TaskDefinition) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{7}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TaskDefinition) GetName() string {
@@ -1644,7 +1738,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_limpet_v1_command_proto_msgTypes[8]
+	mi := &file_limpet_v1_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1656,7 +1750,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[8]
+	mi := &file_limpet_v1_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1669,7 +1763,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{8}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Condition) GetKind() ConditionKind {
@@ -1750,7 +1844,7 @@ type SetWorkflow struct {
 
 func (x *SetWorkflow) Reset() {
 	*x = SetWorkflow{}
-	mi := &file_limpet_v1_command_proto_msgTypes[9]
+	mi := &file_limpet_v1_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1856,7 @@ func (x *SetWorkflow) String() string {
 func (*SetWorkflow) ProtoMessage() {}
 
 func (x *SetWorkflow) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[9]
+	mi := &file_limpet_v1_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1869,7 @@ func (x *SetWorkflow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkflow.ProtoReflect.Descriptor instead.
 func (*SetWorkflow) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SetWorkflow) GetTenantId() string {
@@ -1817,7 +1911,7 @@ type SlotRequest struct {
 
 func (x *SlotRequest) Reset() {
 	*x = SlotRequest{}
-	mi := &file_limpet_v1_command_proto_msgTypes[10]
+	mi := &file_limpet_v1_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +1923,7 @@ func (x *SlotRequest) String() string {
 func (*SlotRequest) ProtoMessage() {}
 
 func (x *SlotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[10]
+	mi := &file_limpet_v1_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +1936,7 @@ func (x *SlotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotRequest.ProtoReflect.Descriptor instead.
 func (*SlotRequest) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SlotRequest) GetType() string {
@@ -1872,7 +1966,7 @@ type Label struct {
 
 func (x *Label) Reset() {
 	*x = Label{}
-	mi := &file_limpet_v1_command_proto_msgTypes[11]
+	mi := &file_limpet_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1884,7 +1978,7 @@ func (x *Label) String() string {
 func (*Label) ProtoMessage() {}
 
 func (x *Label) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[11]
+	mi := &file_limpet_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1897,7 +1991,7 @@ func (x *Label) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Label.ProtoReflect.Descriptor instead.
 func (*Label) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Label) GetKey() string {
@@ -1941,7 +2035,7 @@ type LabelWish struct {
 
 func (x *LabelWish) Reset() {
 	*x = LabelWish{}
-	mi := &file_limpet_v1_command_proto_msgTypes[12]
+	mi := &file_limpet_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2047,7 @@ func (x *LabelWish) String() string {
 func (*LabelWish) ProtoMessage() {}
 
 func (x *LabelWish) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[12]
+	mi := &file_limpet_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2060,7 @@ func (x *LabelWish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelWish.ProtoReflect.Descriptor instead.
 func (*LabelWish) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LabelWish) GetLabel() *Label {
@@ -2011,7 +2105,7 @@ type Concurrency struct {
 
 func (x *Concurrency) Reset() {
 	*x = Concurrency{}
-	mi := &file_limpet_v1_command_proto_msgTypes[13]
+	mi := &file_limpet_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +2117,7 @@ func (x *Concurrency) String() string {
 func (*Concurrency) ProtoMessage() {}
 
 func (x *Concurrency) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[13]
+	mi := &file_limpet_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +2130,7 @@ func (x *Concurrency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Concurrency.ProtoReflect.Descriptor instead.
 func (*Concurrency) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Concurrency) GetExpression() string {
@@ -2095,7 +2189,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_limpet_v1_command_proto_msgTypes[14]
+	mi := &file_limpet_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2201,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[14]
+	mi := &file_limpet_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2214,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RateLimit) GetKey() string {
@@ -2178,7 +2272,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_limpet_v1_command_proto_msgTypes[15]
+	mi := &file_limpet_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2284,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[15]
+	mi := &file_limpet_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2297,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Batch) GetMaxSize() int32 {
@@ -2252,7 +2346,7 @@ type DefaultFilter struct {
 
 func (x *DefaultFilter) Reset() {
 	*x = DefaultFilter{}
-	mi := &file_limpet_v1_command_proto_msgTypes[16]
+	mi := &file_limpet_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2264,7 +2358,7 @@ func (x *DefaultFilter) String() string {
 func (*DefaultFilter) ProtoMessage() {}
 
 func (x *DefaultFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[16]
+	mi := &file_limpet_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2277,7 +2371,7 @@ func (x *DefaultFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefaultFilter.ProtoReflect.Descriptor instead.
 func (*DefaultFilter) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DefaultFilter) GetExpression() string {
@@ -2312,7 +2406,7 @@ type Idempotency struct {
 
 func (x *Idempotency) Reset() {
 	*x = Idempotency{}
-	mi := &file_limpet_v1_command_proto_msgTypes[17]
+	mi := &file_limpet_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +2418,7 @@ func (x *Idempotency) String() string {
 func (*Idempotency) ProtoMessage() {}
 
 func (x *Idempotency) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[17]
+	mi := &file_limpet_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +2431,7 @@ func (x *Idempotency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Idempotency.ProtoReflect.Descriptor instead.
 func (*Idempotency) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Idempotency) GetExpression() string {
@@ -2389,7 +2483,7 @@ type RegisterWorker struct {
 
 func (x *RegisterWorker) Reset() {
 	*x = RegisterWorker{}
-	mi := &file_limpet_v1_command_proto_msgTypes[18]
+	mi := &file_limpet_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2401,7 +2495,7 @@ func (x *RegisterWorker) String() string {
 func (*RegisterWorker) ProtoMessage() {}
 
 func (x *RegisterWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[18]
+	mi := &file_limpet_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2414,7 +2508,7 @@ func (x *RegisterWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterWorker.ProtoReflect.Descriptor instead.
 func (*RegisterWorker) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RegisterWorker) GetTenantId() string {
@@ -2529,7 +2623,7 @@ type AttachSession struct {
 
 func (x *AttachSession) Reset() {
 	*x = AttachSession{}
-	mi := &file_limpet_v1_command_proto_msgTypes[19]
+	mi := &file_limpet_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2541,7 +2635,7 @@ func (x *AttachSession) String() string {
 func (*AttachSession) ProtoMessage() {}
 
 func (x *AttachSession) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[19]
+	mi := &file_limpet_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2554,7 +2648,7 @@ func (x *AttachSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachSession.ProtoReflect.Descriptor instead.
 func (*AttachSession) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AttachSession) GetWorkerId() string {
@@ -2598,7 +2692,7 @@ type DetachSession struct {
 
 func (x *DetachSession) Reset() {
 	*x = DetachSession{}
-	mi := &file_limpet_v1_command_proto_msgTypes[20]
+	mi := &file_limpet_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2704,7 @@ func (x *DetachSession) String() string {
 func (*DetachSession) ProtoMessage() {}
 
 func (x *DetachSession) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[20]
+	mi := &file_limpet_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2717,7 @@ func (x *DetachSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachSession.ProtoReflect.Descriptor instead.
 func (*DetachSession) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DetachSession) GetWorkerId() string {
@@ -2662,7 +2756,7 @@ type SuspectSessions struct {
 
 func (x *SuspectSessions) Reset() {
 	*x = SuspectSessions{}
-	mi := &file_limpet_v1_command_proto_msgTypes[21]
+	mi := &file_limpet_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2768,7 @@ func (x *SuspectSessions) String() string {
 func (*SuspectSessions) ProtoMessage() {}
 
 func (x *SuspectSessions) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[21]
+	mi := &file_limpet_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2781,7 @@ func (x *SuspectSessions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspectSessions.ProtoReflect.Descriptor instead.
 func (*SuspectSessions) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SuspectSessions) GetNode() string {
@@ -2725,7 +2819,7 @@ type LoseLease struct {
 
 func (x *LoseLease) Reset() {
 	*x = LoseLease{}
-	mi := &file_limpet_v1_command_proto_msgTypes[22]
+	mi := &file_limpet_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +2831,7 @@ func (x *LoseLease) String() string {
 func (*LoseLease) ProtoMessage() {}
 
 func (x *LoseLease) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[22]
+	mi := &file_limpet_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +2844,7 @@ func (x *LoseLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoseLease.ProtoReflect.Descriptor instead.
 func (*LoseLease) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LoseLease) GetWorkerId() string {
@@ -2794,7 +2888,7 @@ type RemoveWorker struct {
 
 func (x *RemoveWorker) Reset() {
 	*x = RemoveWorker{}
-	mi := &file_limpet_v1_command_proto_msgTypes[23]
+	mi := &file_limpet_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2806,7 +2900,7 @@ func (x *RemoveWorker) String() string {
 func (*RemoveWorker) ProtoMessage() {}
 
 func (x *RemoveWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[23]
+	mi := &file_limpet_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2819,7 +2913,7 @@ func (x *RemoveWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveWorker.ProtoReflect.Descriptor instead.
 func (*RemoveWorker) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RemoveWorker) GetTenantId() string {
@@ -2856,7 +2950,7 @@ type PutWorkerLabels struct {
 
 func (x *PutWorkerLabels) Reset() {
 	*x = PutWorkerLabels{}
-	mi := &file_limpet_v1_command_proto_msgTypes[24]
+	mi := &file_limpet_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2868,7 +2962,7 @@ func (x *PutWorkerLabels) String() string {
 func (*PutWorkerLabels) ProtoMessage() {}
 
 func (x *PutWorkerLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[24]
+	mi := &file_limpet_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2881,7 +2975,7 @@ func (x *PutWorkerLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutWorkerLabels.ProtoReflect.Descriptor instead.
 func (*PutWorkerLabels) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PutWorkerLabels) GetTenantId() string {
@@ -2932,7 +3026,7 @@ type SetWorkerMode struct {
 
 func (x *SetWorkerMode) Reset() {
 	*x = SetWorkerMode{}
-	mi := &file_limpet_v1_command_proto_msgTypes[25]
+	mi := &file_limpet_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2944,7 +3038,7 @@ func (x *SetWorkerMode) String() string {
 func (*SetWorkerMode) ProtoMessage() {}
 
 func (x *SetWorkerMode) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[25]
+	mi := &file_limpet_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2957,7 +3051,7 @@ func (x *SetWorkerMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerMode.ProtoReflect.Descriptor instead.
 func (*SetWorkerMode) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetWorkerMode) GetTenantId() string {
@@ -3030,7 +3124,7 @@ type ReportExit struct {
 
 func (x *ReportExit) Reset() {
 	*x = ReportExit{}
-	mi := &file_limpet_v1_command_proto_msgTypes[26]
+	mi := &file_limpet_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3042,7 +3136,7 @@ func (x *ReportExit) String() string {
 func (*ReportExit) ProtoMessage() {}
 
 func (x *ReportExit) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[26]
+	mi := &file_limpet_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3055,7 +3149,7 @@ func (x *ReportExit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportExit.ProtoReflect.Descriptor instead.
 func (*ReportExit) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReportExit) GetTenantId() string {
@@ -3097,7 +3191,7 @@ type TriggerRuns struct {
 
 func (x *TriggerRuns) Reset() {
 	*x = TriggerRuns{}
-	mi := &file_limpet_v1_command_proto_msgTypes[27]
+	mi := &file_limpet_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3109,7 +3203,7 @@ func (x *TriggerRuns) String() string {
 func (*TriggerRuns) ProtoMessage() {}
 
 func (x *TriggerRuns) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[27]
+	mi := &file_limpet_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3122,7 +3216,7 @@ func (x *TriggerRuns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRuns.ProtoReflect.Descriptor instead.
 func (*TriggerRuns) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TriggerRuns) GetTenantId() string {
@@ -3162,7 +3256,7 @@ type RunSpec struct {
 
 func (x *RunSpec) Reset() {
 	*x = RunSpec{}
-	mi := &file_limpet_v1_command_proto_msgTypes[28]
+	mi := &file_limpet_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3268,7 @@ func (x *RunSpec) String() string {
 func (*RunSpec) ProtoMessage() {}
 
 func (x *RunSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[28]
+	mi := &file_limpet_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3281,7 @@ func (x *RunSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSpec.ProtoReflect.Descriptor instead.
 func (*RunSpec) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RunSpec) GetRunId() string {
@@ -3276,17 +3370,19 @@ func (x *RunSpec) GetOnLost() OnLost {
 
 // CancelTasks cancels whole runs or single task runs, by id.
 type CancelTasks struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
-	Ids           []string               `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	Ids      []string               `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	Reason   string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who did it, for the audit; empty for what no operator did.
+	Actor         string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CancelTasks) Reset() {
 	*x = CancelTasks{}
-	mi := &file_limpet_v1_command_proto_msgTypes[29]
+	mi := &file_limpet_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3298,7 +3394,7 @@ func (x *CancelTasks) String() string {
 func (*CancelTasks) ProtoMessage() {}
 
 func (x *CancelTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[29]
+	mi := &file_limpet_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3311,7 +3407,7 @@ func (x *CancelTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTasks.ProtoReflect.Descriptor instead.
 func (*CancelTasks) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CancelTasks) GetTenantId() string {
@@ -3335,19 +3431,28 @@ func (x *CancelTasks) GetReason() string {
 	return ""
 }
 
+func (x *CancelTasks) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
 // ReplayTasks runs whole runs, or single task runs and what depends on them,
 // again.
 type ReplayTasks struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
-	Ids           []string               `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	Ids      []string               `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	// Who did it, for the audit; empty for what no operator did.
+	Actor         string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReplayTasks) Reset() {
 	*x = ReplayTasks{}
-	mi := &file_limpet_v1_command_proto_msgTypes[30]
+	mi := &file_limpet_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3359,7 +3464,7 @@ func (x *ReplayTasks) String() string {
 func (*ReplayTasks) ProtoMessage() {}
 
 func (x *ReplayTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[30]
+	mi := &file_limpet_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3372,7 +3477,7 @@ func (x *ReplayTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayTasks.ProtoReflect.Descriptor instead.
 func (*ReplayTasks) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReplayTasks) GetTenantId() string {
@@ -3387,6 +3492,13 @@ func (x *ReplayTasks) GetIds() []string {
 		return x.Ids
 	}
 	return nil
+}
+
+func (x *ReplayTasks) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
 }
 
 // Event is something that happened outside, told by a client.
@@ -3409,7 +3521,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_limpet_v1_command_proto_msgTypes[31]
+	mi := &file_limpet_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3421,7 +3533,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[31]
+	mi := &file_limpet_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3434,7 +3546,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Event) GetId() string {
@@ -3505,7 +3617,7 @@ type PushEvents struct {
 
 func (x *PushEvents) Reset() {
 	*x = PushEvents{}
-	mi := &file_limpet_v1_command_proto_msgTypes[32]
+	mi := &file_limpet_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3517,7 +3629,7 @@ func (x *PushEvents) String() string {
 func (*PushEvents) ProtoMessage() {}
 
 func (x *PushEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[32]
+	mi := &file_limpet_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3530,7 +3642,7 @@ func (x *PushEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushEvents.ProtoReflect.Descriptor instead.
 func (*PushEvents) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PushEvents) GetTenantId() string {
@@ -3565,7 +3677,7 @@ type JudgeCondition struct {
 
 func (x *JudgeCondition) Reset() {
 	*x = JudgeCondition{}
-	mi := &file_limpet_v1_command_proto_msgTypes[33]
+	mi := &file_limpet_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3577,7 +3689,7 @@ func (x *JudgeCondition) String() string {
 func (*JudgeCondition) ProtoMessage() {}
 
 func (x *JudgeCondition) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[33]
+	mi := &file_limpet_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3590,7 +3702,7 @@ func (x *JudgeCondition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JudgeCondition.ProtoReflect.Descriptor instead.
 func (*JudgeCondition) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *JudgeCondition) GetTaskRunId() string {
@@ -3648,7 +3760,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_limpet_v1_command_proto_msgTypes[34]
+	mi := &file_limpet_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3660,7 +3772,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[34]
+	mi := &file_limpet_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3673,7 +3785,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Assign) GetTaskRunId() string {
@@ -3737,7 +3849,7 @@ type ReportStarted struct {
 
 func (x *ReportStarted) Reset() {
 	*x = ReportStarted{}
-	mi := &file_limpet_v1_command_proto_msgTypes[35]
+	mi := &file_limpet_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3749,7 +3861,7 @@ func (x *ReportStarted) String() string {
 func (*ReportStarted) ProtoMessage() {}
 
 func (x *ReportStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[35]
+	mi := &file_limpet_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3762,7 +3874,7 @@ func (x *ReportStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStarted.ProtoReflect.Descriptor instead.
 func (*ReportStarted) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReportStarted) GetTenantId() string {
@@ -3798,7 +3910,7 @@ type ReportCompleted struct {
 
 func (x *ReportCompleted) Reset() {
 	*x = ReportCompleted{}
-	mi := &file_limpet_v1_command_proto_msgTypes[36]
+	mi := &file_limpet_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3810,7 +3922,7 @@ func (x *ReportCompleted) String() string {
 func (*ReportCompleted) ProtoMessage() {}
 
 func (x *ReportCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[36]
+	mi := &file_limpet_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3823,7 +3935,7 @@ func (x *ReportCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportCompleted.ProtoReflect.Descriptor instead.
 func (*ReportCompleted) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReportCompleted) GetTenantId() string {
@@ -3867,7 +3979,7 @@ type ReportFailed struct {
 
 func (x *ReportFailed) Reset() {
 	*x = ReportFailed{}
-	mi := &file_limpet_v1_command_proto_msgTypes[37]
+	mi := &file_limpet_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3879,7 +3991,7 @@ func (x *ReportFailed) String() string {
 func (*ReportFailed) ProtoMessage() {}
 
 func (x *ReportFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[37]
+	mi := &file_limpet_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3892,7 +4004,7 @@ func (x *ReportFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportFailed.ProtoReflect.Descriptor instead.
 func (*ReportFailed) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReportFailed) GetTenantId() string {
@@ -3943,7 +4055,7 @@ type ReportCancelled struct {
 
 func (x *ReportCancelled) Reset() {
 	*x = ReportCancelled{}
-	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	mi := &file_limpet_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3955,7 +4067,7 @@ func (x *ReportCancelled) String() string {
 func (*ReportCancelled) ProtoMessage() {}
 
 func (x *ReportCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[38]
+	mi := &file_limpet_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3968,7 +4080,7 @@ func (x *ReportCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportCancelled.ProtoReflect.Descriptor instead.
 func (*ReportCancelled) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReportCancelled) GetTenantId() string {
@@ -4005,7 +4117,7 @@ type RefreshTimeout struct {
 
 func (x *RefreshTimeout) Reset() {
 	*x = RefreshTimeout{}
-	mi := &file_limpet_v1_command_proto_msgTypes[39]
+	mi := &file_limpet_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4017,7 +4129,7 @@ func (x *RefreshTimeout) String() string {
 func (*RefreshTimeout) ProtoMessage() {}
 
 func (x *RefreshTimeout) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[39]
+	mi := &file_limpet_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4030,7 +4142,7 @@ func (x *RefreshTimeout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshTimeout.ProtoReflect.Descriptor instead.
 func (*RefreshTimeout) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RefreshTimeout) GetTenantId() string {
@@ -4065,7 +4177,7 @@ type ReleaseSlot struct {
 
 func (x *ReleaseSlot) Reset() {
 	*x = ReleaseSlot{}
-	mi := &file_limpet_v1_command_proto_msgTypes[40]
+	mi := &file_limpet_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4077,7 +4189,7 @@ func (x *ReleaseSlot) String() string {
 func (*ReleaseSlot) ProtoMessage() {}
 
 func (x *ReleaseSlot) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[40]
+	mi := &file_limpet_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4090,7 +4202,7 @@ func (x *ReleaseSlot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseSlot.ProtoReflect.Descriptor instead.
 func (*ReleaseSlot) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReleaseSlot) GetTenantId() string {
@@ -4122,7 +4234,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_limpet_v1_command_proto_msgTypes[41]
+	mi := &file_limpet_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4134,7 +4246,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[41]
+	mi := &file_limpet_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4147,7 +4259,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *LogLine) GetTaskRunId() string {
@@ -4202,7 +4314,7 @@ type PutLogs struct {
 
 func (x *PutLogs) Reset() {
 	*x = PutLogs{}
-	mi := &file_limpet_v1_command_proto_msgTypes[42]
+	mi := &file_limpet_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4214,7 +4326,7 @@ func (x *PutLogs) String() string {
 func (*PutLogs) ProtoMessage() {}
 
 func (x *PutLogs) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[42]
+	mi := &file_limpet_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4227,7 +4339,7 @@ func (x *PutLogs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutLogs.ProtoReflect.Descriptor instead.
 func (*PutLogs) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PutLogs) GetTenantId() string {
@@ -4258,7 +4370,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_limpet_v1_command_proto_msgTypes[43]
+	mi := &file_limpet_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4270,7 +4382,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[43]
+	mi := &file_limpet_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4283,7 +4395,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Chunk) GetTaskRunId() string {
@@ -4324,7 +4436,7 @@ type PutChunks struct {
 
 func (x *PutChunks) Reset() {
 	*x = PutChunks{}
-	mi := &file_limpet_v1_command_proto_msgTypes[44]
+	mi := &file_limpet_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4336,7 +4448,7 @@ func (x *PutChunks) String() string {
 func (*PutChunks) ProtoMessage() {}
 
 func (x *PutChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[44]
+	mi := &file_limpet_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4349,7 +4461,7 @@ func (x *PutChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunks.ProtoReflect.Descriptor instead.
 func (*PutChunks) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PutChunks) GetTenantId() string {
@@ -4379,7 +4491,7 @@ type ReleasePin struct {
 
 func (x *ReleasePin) Reset() {
 	*x = ReleasePin{}
-	mi := &file_limpet_v1_command_proto_msgTypes[45]
+	mi := &file_limpet_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4391,7 +4503,7 @@ func (x *ReleasePin) String() string {
 func (*ReleasePin) ProtoMessage() {}
 
 func (x *ReleasePin) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[45]
+	mi := &file_limpet_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4404,7 +4516,7 @@ func (x *ReleasePin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePin.ProtoReflect.Descriptor instead.
 func (*ReleasePin) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReleasePin) GetTenantId() string {
@@ -4449,7 +4561,7 @@ type MovePin struct {
 
 func (x *MovePin) Reset() {
 	*x = MovePin{}
-	mi := &file_limpet_v1_command_proto_msgTypes[46]
+	mi := &file_limpet_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4461,7 +4573,7 @@ func (x *MovePin) String() string {
 func (*MovePin) ProtoMessage() {}
 
 func (x *MovePin) ProtoReflect() protoreflect.Message {
-	mi := &file_limpet_v1_command_proto_msgTypes[46]
+	mi := &file_limpet_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4474,7 +4586,7 @@ func (x *MovePin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MovePin.ProtoReflect.Descriptor instead.
 func (*MovePin) Descriptor() ([]byte, []int) {
-	return file_limpet_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_limpet_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *MovePin) GetTenantId() string {
@@ -4521,13 +4633,15 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x18\n" +
 	"\ainstant\x18\x02 \x01(\x03R\ainstant\x12\x12\n" +
 	"\x04wall\x18\x03 \x01(\x03R\x04wall\x12.\n" +
-	"\bcommands\x18\x04 \x03(\v2\x12.limpet.v1.CommandR\bcommands\"\xf7\x0e\n" +
+	"\bcommands\x18\x04 \x03(\v2\x12.limpet.v1.CommandR\bcommands\"\xae\x0f\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\fR\trequestId\x12\x1a\n" +
 	"\bremember\x18\x02 \x01(\bR\bremember\x124\n" +
 	"\tbootstrap\x18d \x01(\v2\x14.limpet.v1.BootstrapH\x00R\tbootstrap\x12;\n" +
-	"\fput_settings\x18e \x01(\v2\x16.limpet.v1.PutSettingsH\x00R\vputSettings\x12<\n" +
+	"\fput_settings\x18e \x01(\v2\x16.limpet.v1.PutSettingsH\x00R\vputSettings\x125\n" +
+	"\n" +
+	"record_act\x18f \x01(\v2\x14.limpet.v1.RecordActH\x00R\trecordAct\x12<\n" +
 	"\fput_workflow\x18\xc8\x01 \x01(\v2\x16.limpet.v1.PutWorkflowH\x00R\vputWorkflow\x12<\n" +
 	"\fset_workflow\x18\xc9\x01 \x01(\v2\x16.limpet.v1.SetWorkflowH\x00R\vsetWorkflow\x12E\n" +
 	"\x0fregister_worker\x18\xac\x02 \x01(\v2\x19.limpet.v1.RegisterWorkerH\x00R\x0eregisterWorker\x12B\n" +
@@ -4571,7 +4685,13 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x03key\x18\x05 \x01(\fR\x03key\x12/\n" +
 	"\bsettings\x18\x06 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\">\n" +
 	"\vPutSettings\x12/\n" +
-	"\bsettings\x18\x01 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\"\x94\x03\n" +
+	"\bsettings\x18\x01 \x01(\v2\x13.limpet.v1.SettingsR\bsettings\"\x86\x01\n" +
+	"\tRecordAct\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x16\n" +
+	"\x06target\x18\x04 \x01(\tR\x06target\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x94\x03\n" +
 	"\bSettings\x12#\n" +
 	"\rsoft_patience\x18\x01 \x01(\x03R\fsoftPatience\x12)\n" +
 	"\x10schedule_timeout\x18\x02 \x01(\x03R\x0fscheduleTimeout\x12+\n" +
@@ -4782,14 +4902,16 @@ const file_limpet_v1_command_proto_rawDesc = "" +
 	"\x0edesired_worker\x18\n" +
 	" \x01(\tR\rdesiredWorker\x12,\n" +
 	"\x06labels\x18\v \x03(\v2\x14.limpet.v1.LabelWishR\x06labels\x12*\n" +
-	"\aon_lost\x18\f \x01(\x0e2\x11.limpet.v1.OnLostR\x06onLost\"T\n" +
+	"\aon_lost\x18\f \x01(\x0e2\x11.limpet.v1.OnLostR\x06onLost\"j\n" +
 	"\vCancelTasks\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x10\n" +
 	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"<\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\"R\n" +
 	"\vReplayTasks\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x10\n" +
-	"\x03ids\x18\x02 \x03(\tR\x03ids\"\xd1\x01\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\"\xd1\x01\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
@@ -4917,7 +5039,7 @@ func file_limpet_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_limpet_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_limpet_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_limpet_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_limpet_v1_command_proto_goTypes = []any{
 	(Strategy)(0),              // 0: limpet.v1.Strategy
 	(ConditionKind)(0),         // 1: limpet.v1.ConditionKind
@@ -4929,116 +5051,118 @@ var file_limpet_v1_command_proto_goTypes = []any{
 	(*Command)(nil),            // 7: limpet.v1.Command
 	(*Bootstrap)(nil),          // 8: limpet.v1.Bootstrap
 	(*PutSettings)(nil),        // 9: limpet.v1.PutSettings
-	(*Settings)(nil),           // 10: limpet.v1.Settings
-	(*PutWorkflow)(nil),        // 11: limpet.v1.PutWorkflow
-	(*WorkflowDefinition)(nil), // 12: limpet.v1.WorkflowDefinition
-	(*TaskDefinition)(nil),     // 13: limpet.v1.TaskDefinition
-	(*Condition)(nil),          // 14: limpet.v1.Condition
-	(*SetWorkflow)(nil),        // 15: limpet.v1.SetWorkflow
-	(*SlotRequest)(nil),        // 16: limpet.v1.SlotRequest
-	(*Label)(nil),              // 17: limpet.v1.Label
-	(*LabelWish)(nil),          // 18: limpet.v1.LabelWish
-	(*Concurrency)(nil),        // 19: limpet.v1.Concurrency
-	(*RateLimit)(nil),          // 20: limpet.v1.RateLimit
-	(*Batch)(nil),              // 21: limpet.v1.Batch
-	(*DefaultFilter)(nil),      // 22: limpet.v1.DefaultFilter
-	(*Idempotency)(nil),        // 23: limpet.v1.Idempotency
-	(*RegisterWorker)(nil),     // 24: limpet.v1.RegisterWorker
-	(*AttachSession)(nil),      // 25: limpet.v1.AttachSession
-	(*DetachSession)(nil),      // 26: limpet.v1.DetachSession
-	(*SuspectSessions)(nil),    // 27: limpet.v1.SuspectSessions
-	(*LoseLease)(nil),          // 28: limpet.v1.LoseLease
-	(*RemoveWorker)(nil),       // 29: limpet.v1.RemoveWorker
-	(*PutWorkerLabels)(nil),    // 30: limpet.v1.PutWorkerLabels
-	(*SetWorkerMode)(nil),      // 31: limpet.v1.SetWorkerMode
-	(*ReportExit)(nil),         // 32: limpet.v1.ReportExit
-	(*TriggerRuns)(nil),        // 33: limpet.v1.TriggerRuns
-	(*RunSpec)(nil),            // 34: limpet.v1.RunSpec
-	(*CancelTasks)(nil),        // 35: limpet.v1.CancelTasks
-	(*ReplayTasks)(nil),        // 36: limpet.v1.ReplayTasks
-	(*Event)(nil),              // 37: limpet.v1.Event
-	(*PushEvents)(nil),         // 38: limpet.v1.PushEvents
-	(*JudgeCondition)(nil),     // 39: limpet.v1.JudgeCondition
-	(*Assign)(nil),             // 40: limpet.v1.Assign
-	(*ReportStarted)(nil),      // 41: limpet.v1.ReportStarted
-	(*ReportCompleted)(nil),    // 42: limpet.v1.ReportCompleted
-	(*ReportFailed)(nil),       // 43: limpet.v1.ReportFailed
-	(*ReportCancelled)(nil),    // 44: limpet.v1.ReportCancelled
-	(*RefreshTimeout)(nil),     // 45: limpet.v1.RefreshTimeout
-	(*ReleaseSlot)(nil),        // 46: limpet.v1.ReleaseSlot
-	(*LogLine)(nil),            // 47: limpet.v1.LogLine
-	(*PutLogs)(nil),            // 48: limpet.v1.PutLogs
-	(*Chunk)(nil),              // 49: limpet.v1.Chunk
-	(*PutChunks)(nil),          // 50: limpet.v1.PutChunks
-	(*ReleasePin)(nil),         // 51: limpet.v1.ReleasePin
-	(*MovePin)(nil),            // 52: limpet.v1.MovePin
+	(*RecordAct)(nil),          // 10: limpet.v1.RecordAct
+	(*Settings)(nil),           // 11: limpet.v1.Settings
+	(*PutWorkflow)(nil),        // 12: limpet.v1.PutWorkflow
+	(*WorkflowDefinition)(nil), // 13: limpet.v1.WorkflowDefinition
+	(*TaskDefinition)(nil),     // 14: limpet.v1.TaskDefinition
+	(*Condition)(nil),          // 15: limpet.v1.Condition
+	(*SetWorkflow)(nil),        // 16: limpet.v1.SetWorkflow
+	(*SlotRequest)(nil),        // 17: limpet.v1.SlotRequest
+	(*Label)(nil),              // 18: limpet.v1.Label
+	(*LabelWish)(nil),          // 19: limpet.v1.LabelWish
+	(*Concurrency)(nil),        // 20: limpet.v1.Concurrency
+	(*RateLimit)(nil),          // 21: limpet.v1.RateLimit
+	(*Batch)(nil),              // 22: limpet.v1.Batch
+	(*DefaultFilter)(nil),      // 23: limpet.v1.DefaultFilter
+	(*Idempotency)(nil),        // 24: limpet.v1.Idempotency
+	(*RegisterWorker)(nil),     // 25: limpet.v1.RegisterWorker
+	(*AttachSession)(nil),      // 26: limpet.v1.AttachSession
+	(*DetachSession)(nil),      // 27: limpet.v1.DetachSession
+	(*SuspectSessions)(nil),    // 28: limpet.v1.SuspectSessions
+	(*LoseLease)(nil),          // 29: limpet.v1.LoseLease
+	(*RemoveWorker)(nil),       // 30: limpet.v1.RemoveWorker
+	(*PutWorkerLabels)(nil),    // 31: limpet.v1.PutWorkerLabels
+	(*SetWorkerMode)(nil),      // 32: limpet.v1.SetWorkerMode
+	(*ReportExit)(nil),         // 33: limpet.v1.ReportExit
+	(*TriggerRuns)(nil),        // 34: limpet.v1.TriggerRuns
+	(*RunSpec)(nil),            // 35: limpet.v1.RunSpec
+	(*CancelTasks)(nil),        // 36: limpet.v1.CancelTasks
+	(*ReplayTasks)(nil),        // 37: limpet.v1.ReplayTasks
+	(*Event)(nil),              // 38: limpet.v1.Event
+	(*PushEvents)(nil),         // 39: limpet.v1.PushEvents
+	(*JudgeCondition)(nil),     // 40: limpet.v1.JudgeCondition
+	(*Assign)(nil),             // 41: limpet.v1.Assign
+	(*ReportStarted)(nil),      // 42: limpet.v1.ReportStarted
+	(*ReportCompleted)(nil),    // 43: limpet.v1.ReportCompleted
+	(*ReportFailed)(nil),       // 44: limpet.v1.ReportFailed
+	(*ReportCancelled)(nil),    // 45: limpet.v1.ReportCancelled
+	(*RefreshTimeout)(nil),     // 46: limpet.v1.RefreshTimeout
+	(*ReleaseSlot)(nil),        // 47: limpet.v1.ReleaseSlot
+	(*LogLine)(nil),            // 48: limpet.v1.LogLine
+	(*PutLogs)(nil),            // 49: limpet.v1.PutLogs
+	(*Chunk)(nil),              // 50: limpet.v1.Chunk
+	(*PutChunks)(nil),          // 51: limpet.v1.PutChunks
+	(*ReleasePin)(nil),         // 52: limpet.v1.ReleasePin
+	(*MovePin)(nil),            // 53: limpet.v1.MovePin
 }
 var file_limpet_v1_command_proto_depIdxs = []int32{
 	7,  // 0: limpet.v1.Entry.commands:type_name -> limpet.v1.Command
 	8,  // 1: limpet.v1.Command.bootstrap:type_name -> limpet.v1.Bootstrap
 	9,  // 2: limpet.v1.Command.put_settings:type_name -> limpet.v1.PutSettings
-	11, // 3: limpet.v1.Command.put_workflow:type_name -> limpet.v1.PutWorkflow
-	15, // 4: limpet.v1.Command.set_workflow:type_name -> limpet.v1.SetWorkflow
-	24, // 5: limpet.v1.Command.register_worker:type_name -> limpet.v1.RegisterWorker
-	25, // 6: limpet.v1.Command.attach_session:type_name -> limpet.v1.AttachSession
-	26, // 7: limpet.v1.Command.detach_session:type_name -> limpet.v1.DetachSession
-	27, // 8: limpet.v1.Command.suspect_sessions:type_name -> limpet.v1.SuspectSessions
-	28, // 9: limpet.v1.Command.lose_lease:type_name -> limpet.v1.LoseLease
-	29, // 10: limpet.v1.Command.remove_worker:type_name -> limpet.v1.RemoveWorker
-	30, // 11: limpet.v1.Command.put_worker_labels:type_name -> limpet.v1.PutWorkerLabels
-	31, // 12: limpet.v1.Command.set_worker_mode:type_name -> limpet.v1.SetWorkerMode
-	32, // 13: limpet.v1.Command.report_exit:type_name -> limpet.v1.ReportExit
-	33, // 14: limpet.v1.Command.trigger_runs:type_name -> limpet.v1.TriggerRuns
-	35, // 15: limpet.v1.Command.cancel_tasks:type_name -> limpet.v1.CancelTasks
-	36, // 16: limpet.v1.Command.replay_tasks:type_name -> limpet.v1.ReplayTasks
-	38, // 17: limpet.v1.Command.push_events:type_name -> limpet.v1.PushEvents
-	39, // 18: limpet.v1.Command.judge_condition:type_name -> limpet.v1.JudgeCondition
-	40, // 19: limpet.v1.Command.assign:type_name -> limpet.v1.Assign
-	41, // 20: limpet.v1.Command.report_started:type_name -> limpet.v1.ReportStarted
-	42, // 21: limpet.v1.Command.report_completed:type_name -> limpet.v1.ReportCompleted
-	43, // 22: limpet.v1.Command.report_failed:type_name -> limpet.v1.ReportFailed
-	45, // 23: limpet.v1.Command.refresh_timeout:type_name -> limpet.v1.RefreshTimeout
-	46, // 24: limpet.v1.Command.release_slot:type_name -> limpet.v1.ReleaseSlot
-	44, // 25: limpet.v1.Command.report_cancelled:type_name -> limpet.v1.ReportCancelled
-	48, // 26: limpet.v1.Command.put_logs:type_name -> limpet.v1.PutLogs
-	50, // 27: limpet.v1.Command.put_chunks:type_name -> limpet.v1.PutChunks
-	51, // 28: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
-	52, // 29: limpet.v1.Command.move_pin:type_name -> limpet.v1.MovePin
-	10, // 30: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
-	10, // 31: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
-	13, // 32: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
-	13, // 33: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
-	0,  // 34: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
-	19, // 35: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	22, // 36: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
-	23, // 37: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
-	16, // 38: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
-	18, // 39: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
-	20, // 40: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
-	19, // 41: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
-	21, // 42: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
-	14, // 43: limpet.v1.TaskDefinition.conditions:type_name -> limpet.v1.Condition
-	1,  // 44: limpet.v1.Condition.kind:type_name -> limpet.v1.ConditionKind
-	2,  // 45: limpet.v1.Condition.action:type_name -> limpet.v1.ConditionAction
-	3,  // 46: limpet.v1.SetWorkflow.on_lost:type_name -> limpet.v1.OnLost
-	17, // 47: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
-	4,  // 48: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
-	16, // 49: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
-	17, // 50: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
-	17, // 51: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
-	5,  // 52: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
-	34, // 53: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
-	18, // 54: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
-	3,  // 55: limpet.v1.RunSpec.on_lost:type_name -> limpet.v1.OnLost
-	3,  // 56: limpet.v1.Event.on_lost:type_name -> limpet.v1.OnLost
-	37, // 57: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
-	47, // 58: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
-	49, // 59: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
-	60, // [60:60] is the sub-list for method output_type
-	60, // [60:60] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	10, // 3: limpet.v1.Command.record_act:type_name -> limpet.v1.RecordAct
+	12, // 4: limpet.v1.Command.put_workflow:type_name -> limpet.v1.PutWorkflow
+	16, // 5: limpet.v1.Command.set_workflow:type_name -> limpet.v1.SetWorkflow
+	25, // 6: limpet.v1.Command.register_worker:type_name -> limpet.v1.RegisterWorker
+	26, // 7: limpet.v1.Command.attach_session:type_name -> limpet.v1.AttachSession
+	27, // 8: limpet.v1.Command.detach_session:type_name -> limpet.v1.DetachSession
+	28, // 9: limpet.v1.Command.suspect_sessions:type_name -> limpet.v1.SuspectSessions
+	29, // 10: limpet.v1.Command.lose_lease:type_name -> limpet.v1.LoseLease
+	30, // 11: limpet.v1.Command.remove_worker:type_name -> limpet.v1.RemoveWorker
+	31, // 12: limpet.v1.Command.put_worker_labels:type_name -> limpet.v1.PutWorkerLabels
+	32, // 13: limpet.v1.Command.set_worker_mode:type_name -> limpet.v1.SetWorkerMode
+	33, // 14: limpet.v1.Command.report_exit:type_name -> limpet.v1.ReportExit
+	34, // 15: limpet.v1.Command.trigger_runs:type_name -> limpet.v1.TriggerRuns
+	36, // 16: limpet.v1.Command.cancel_tasks:type_name -> limpet.v1.CancelTasks
+	37, // 17: limpet.v1.Command.replay_tasks:type_name -> limpet.v1.ReplayTasks
+	39, // 18: limpet.v1.Command.push_events:type_name -> limpet.v1.PushEvents
+	40, // 19: limpet.v1.Command.judge_condition:type_name -> limpet.v1.JudgeCondition
+	41, // 20: limpet.v1.Command.assign:type_name -> limpet.v1.Assign
+	42, // 21: limpet.v1.Command.report_started:type_name -> limpet.v1.ReportStarted
+	43, // 22: limpet.v1.Command.report_completed:type_name -> limpet.v1.ReportCompleted
+	44, // 23: limpet.v1.Command.report_failed:type_name -> limpet.v1.ReportFailed
+	46, // 24: limpet.v1.Command.refresh_timeout:type_name -> limpet.v1.RefreshTimeout
+	47, // 25: limpet.v1.Command.release_slot:type_name -> limpet.v1.ReleaseSlot
+	45, // 26: limpet.v1.Command.report_cancelled:type_name -> limpet.v1.ReportCancelled
+	49, // 27: limpet.v1.Command.put_logs:type_name -> limpet.v1.PutLogs
+	51, // 28: limpet.v1.Command.put_chunks:type_name -> limpet.v1.PutChunks
+	52, // 29: limpet.v1.Command.release_pin:type_name -> limpet.v1.ReleasePin
+	53, // 30: limpet.v1.Command.move_pin:type_name -> limpet.v1.MovePin
+	11, // 31: limpet.v1.Bootstrap.settings:type_name -> limpet.v1.Settings
+	11, // 32: limpet.v1.PutSettings.settings:type_name -> limpet.v1.Settings
+	14, // 33: limpet.v1.WorkflowDefinition.tasks:type_name -> limpet.v1.TaskDefinition
+	14, // 34: limpet.v1.WorkflowDefinition.on_failure:type_name -> limpet.v1.TaskDefinition
+	0,  // 35: limpet.v1.WorkflowDefinition.sticky:type_name -> limpet.v1.Strategy
+	20, // 36: limpet.v1.WorkflowDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	23, // 37: limpet.v1.WorkflowDefinition.default_filters:type_name -> limpet.v1.DefaultFilter
+	24, // 38: limpet.v1.WorkflowDefinition.idempotency:type_name -> limpet.v1.Idempotency
+	17, // 39: limpet.v1.TaskDefinition.slots:type_name -> limpet.v1.SlotRequest
+	19, // 40: limpet.v1.TaskDefinition.labels:type_name -> limpet.v1.LabelWish
+	21, // 41: limpet.v1.TaskDefinition.rate_limits:type_name -> limpet.v1.RateLimit
+	20, // 42: limpet.v1.TaskDefinition.concurrency:type_name -> limpet.v1.Concurrency
+	22, // 43: limpet.v1.TaskDefinition.batch:type_name -> limpet.v1.Batch
+	15, // 44: limpet.v1.TaskDefinition.conditions:type_name -> limpet.v1.Condition
+	1,  // 45: limpet.v1.Condition.kind:type_name -> limpet.v1.ConditionKind
+	2,  // 46: limpet.v1.Condition.action:type_name -> limpet.v1.ConditionAction
+	3,  // 47: limpet.v1.SetWorkflow.on_lost:type_name -> limpet.v1.OnLost
+	18, // 48: limpet.v1.LabelWish.label:type_name -> limpet.v1.Label
+	4,  // 49: limpet.v1.LabelWish.comparator:type_name -> limpet.v1.Comparator
+	17, // 50: limpet.v1.RegisterWorker.slots:type_name -> limpet.v1.SlotRequest
+	18, // 51: limpet.v1.RegisterWorker.labels:type_name -> limpet.v1.Label
+	18, // 52: limpet.v1.PutWorkerLabels.labels:type_name -> limpet.v1.Label
+	5,  // 53: limpet.v1.SetWorkerMode.mode:type_name -> limpet.v1.WorkerMode
+	35, // 54: limpet.v1.TriggerRuns.runs:type_name -> limpet.v1.RunSpec
+	19, // 55: limpet.v1.RunSpec.labels:type_name -> limpet.v1.LabelWish
+	3,  // 56: limpet.v1.RunSpec.on_lost:type_name -> limpet.v1.OnLost
+	3,  // 57: limpet.v1.Event.on_lost:type_name -> limpet.v1.OnLost
+	38, // 58: limpet.v1.PushEvents.events:type_name -> limpet.v1.Event
+	48, // 59: limpet.v1.PutLogs.lines:type_name -> limpet.v1.LogLine
+	50, // 60: limpet.v1.PutChunks.chunks:type_name -> limpet.v1.Chunk
+	61, // [61:61] is the sub-list for method output_type
+	61, // [61:61] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_limpet_v1_command_proto_init() }
@@ -5049,6 +5173,7 @@ func file_limpet_v1_command_proto_init() {
 	file_limpet_v1_command_proto_msgTypes[1].OneofWrappers = []any{
 		(*Command_Bootstrap)(nil),
 		(*Command_PutSettings)(nil),
+		(*Command_RecordAct)(nil),
 		(*Command_PutWorkflow)(nil),
 		(*Command_SetWorkflow)(nil),
 		(*Command_RegisterWorker)(nil),
@@ -5083,7 +5208,7 @@ func file_limpet_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_limpet_v1_command_proto_rawDesc), len(file_limpet_v1_command_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

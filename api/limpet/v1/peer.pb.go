@@ -1273,7 +1273,9 @@ type MembershipRequest struct {
 	state  protoimpl.MessageState   `protogen:"open.v1"`
 	Action MembershipRequest_Action `protobuf:"varint,1,opt,name=action,proto3,enum=limpet.v1.MembershipRequest_Action" json:"action,omitempty"`
 	// The node to remove.
-	Node          string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Remove it though it is alive.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1320,6 +1322,13 @@ func (x *MembershipRequest) GetNode() string {
 		return x.Node
 	}
 	return ""
+}
+
+func (x *MembershipRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 type MembershipAnswer struct {
@@ -1645,10 +1654,11 @@ const file_limpet_v1_peer_proto_rawDesc = "" +
 	"\x06expect\x18\x02 \x01(\x05R\x06expect\"E\n" +
 	"\x0fBootstrapAnswer\x12\x1a\n" +
 	"\bpromised\x18\x01 \x01(\bR\bpromised\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x94\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xaa\x01\n" +
 	"\x11MembershipRequest\x12;\n" +
 	"\x06action\x18\x01 \x01(\x0e2#.limpet.v1.MembershipRequest.ActionR\x06action\x12\x12\n" +
-	"\x04node\x18\x02 \x01(\tR\x04node\".\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\".\n" +
 	"\x06Action\x12\n" +
 	"\n" +
 	"\x06REMOVE\x10\x00\x12\f\n" +

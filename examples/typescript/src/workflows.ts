@@ -41,15 +41,21 @@ export const sticky = hatchet.task({
   },
 });
 
+/** `sleep` is for how many seconds step1a is busy: time to end its worker. */
+export type DagInput = { sleep?: number };
+
 /** What a run of the DAG below answers: one result for each of its tasks. */
 export type DagOutput = { step1a: Where; step1b: Where; step2: Where & { child: string } };
 
 function declareDag(name: string, strategy: StickyStrategy) {
-  const dag = hatchet.workflow<{}, DagOutput>({ name, sticky: strategy });
+  const dag = hatchet.workflow<DagInput, DagOutput>({ name, sticky: strategy });
 
   const step1a = dag.task({
     name: 'step1a',
-    fn: async (_, ctx) => ({ worker: ctx.worker.id() ?? '' }),
+    fn: async (input, ctx) => {
+      await new Promise((done) => setTimeout(done, 1000 * (input.sleep ?? 0)));
+      return { worker: ctx.worker.id() ?? '' };
+    },
   });
 
   const step1b = dag.task({
