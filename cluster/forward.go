@@ -29,7 +29,14 @@ const (
 // old one may be lost.
 type route interface {
 	// send hands over commands; those refused at once come back.
-	send(batch []*waiter) (refused []string, err error)
+	send(batch []*waiter) ([]refusal, error)
+}
+
+// refusal is commands that a leader did not take.
+type refusal struct {
+	reason limpetv1.PeerRefused_Reason
+	ids    []string
+	after  time.Duration // of SATURATED: when to try again
 }
 
 // forwarder takes this node's commands to the leader, wherever that is, and
@@ -130,17 +137,22 @@ func (f *forwarder) resendAll() {
 }
 
 // refused takes back commands that were not taken.
-func (f *forwarder) refused(ids []string, reason limpetv1.PeerRefused_Reason) {
+func (f *forwarder) refused(r refusal) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, id := range ids {
-		if reason == limpetv1.PeerRefused_UNKNOWN_COMMAND {
+	for _, id := range r.ids {
+		switch r.reason {
+		case limpetv1.PeerRefused_UNKNOWN_COMMAND:
 			f.table.fail(id, errors.New("propose: the leader's build does not know this command: upgrade all nodes"))
-			continue
+		case limpetv1.PeerRefused_SATURATED:
+			f.table.deny(id, fmt.Errorf("propose: %w", &SaturatedError{After: r.after}))
+		default:
+			f.table.again(id)
 		}
-		f.table.again(id)
 	}
-	f.hold = time.Now().Add(holdAfterRefusal)
+	if r.reason != limpetv1.PeerRefused_SATURATED { // the others need not wait for the next try
+		f.hold = time.Now().Add(holdAfterRefusal)
+	}
 }
 
 // close refuses new commands and lets go of those that wait.
@@ -229,8 +241,8 @@ func (f *forwarder) step(ctx context.Context, last route) route {
 		f.pause()
 		return nil // whatever route comes next, everything is sent again
 	}
-	if len(refused) > 0 {
-		f.refused(refused, limpetv1.PeerRefused_OVERLOADED)
+	for _, r := range refused {
+		f.refused(r)
 	}
 	return to
 }

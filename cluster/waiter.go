@@ -22,6 +22,7 @@ type waiter struct {
 	fresh   bool      // in the list of what is to be sent
 	over    bool      // answered or given up
 	sentAt  time.Time // when it was last sent
+	sends   int       // how often
 }
 
 // waiters are the commands of this node that have no result yet, and what of
@@ -93,6 +94,15 @@ func (t *waiters) fail(id string, err error) {
 	}
 }
 
+// deny ends the wait for a command that was sent once and not taken. One that was
+// sent again may be done by who got it later.
+func (t *waiters) deny(id string, err error) {
+	if w, ok := t.byID[id]; ok && w.sends == 1 && !w.fresh {
+		w.err = err
+		t.end(w)
+	}
+}
+
 func (t *waiters) end(w *waiter) {
 	w.over = true
 	delete(t.byID, w.id)
@@ -112,6 +122,7 @@ func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
 			}
 			size += len(w.data)
 			w.fresh, w.sentAt = false, now
+			w.sends++
 			batch = append(batch, w)
 		}
 		n++
