@@ -51,6 +51,7 @@ type forwarder struct {
 	table  waiters
 	closed bool
 	hold   time.Time // send nothing before
+	limit  throttle
 
 	wake    chan struct{}
 	stopped chan struct{} // closed when the node stops
@@ -96,6 +97,9 @@ func (f *forwarder) register(cmd fsm.Command) (*waiter, error) {
 	if len(cmd.GetRequestId()) == 0 {
 		cmd.RequestId = newRequestID()
 	}
+	if err := f.throttle(cmd); err != nil {
+		return nil, err
+	}
 	data, err := proto.Marshal(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("encode command: %w", err)
@@ -114,6 +118,26 @@ func (f *forwarder) register(cmd fsm.Command) (*waiter, error) {
 	return f.table.add(string(cmd.GetRequestId()), cmd, data), nil
 }
 
+// throttle refuses new runs here while the leader would most likely do so.
+func (f *forwarder) throttle(cmd fsm.Command) error {
+	if !throttled(cmd) {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.table.byID[string(cmd.GetRequestId())]; ok || f.limit.admit(time.Now()) {
+		return nil // a command that waits here already may have been done
+	}
+	return &SaturatedError{After: f.limit.advice}
+}
+
+// saturated reports whether the leader has refused new runs lately.
+func (f *forwarder) saturated() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.limit.saturated(time.Now())
+}
+
 // newRequestID joins a command to its result and its retries to each other.
 func newRequestID() []byte {
 	id := make([]byte, requestIDSize)
@@ -125,7 +149,7 @@ func newRequestID() []byte {
 func (f *forwarder) answer(results []fsm.Result) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.table.answer(results)
+	f.limit.taken += f.table.answer(results)
 }
 
 // resendAll forgets what was sent.
@@ -145,6 +169,7 @@ func (f *forwarder) refused(r refusal) {
 		case limpetv1.PeerRefused_UNKNOWN_COMMAND:
 			f.table.fail(id, errors.New("propose: the leader's build does not know this command: upgrade all nodes"))
 		case limpetv1.PeerRefused_SATURATED:
+			f.limit.refused(r.after, time.Now())
 			f.table.deny(id, fmt.Errorf("propose: %w", &SaturatedError{After: r.after}))
 		default:
 			f.table.again(id)

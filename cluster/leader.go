@@ -120,6 +120,9 @@ func (n *Node) reign(ctx context.Context) error {
 	r.proposer.load.told = func(on bool, rate float64) {
 		n.log.Info("load", "saturated", on, "ends_per_second", int(rate))
 	}
+	if n.forward.saturated() {
+		r.proposer.load.goOn()
+	}
 	r.proposer.early = n.early
 	if state.view.ClusterID() == "" && n.cfg.BootstrapCommand != nil {
 		r.propose(n.cfg.BootstrapCommand())

@@ -82,9 +82,10 @@ type saturation struct {
 	total int64 // runs refused
 }
 
-// newSaturation begins with the state that the leader starts from.
+// newSaturation begins with the state that the leader starts from. What waits then
+// is not known to be ordinary.
 func newSaturation(c fsm.Counts, now time.Time) *saturation {
-	return &saturation{began: now, queued: c.Queued, held: c.Held, base: float64(c.Queued), room: leastBurst, ask: 1}
+	return &saturation{began: now, queued: c.Queued, held: c.Held, room: leastBurst, ask: 1}
 }
 
 // admit reports whether so many new runs may come in. Those that must come in
@@ -182,6 +183,14 @@ func (s *saturation) burden(took time.Duration) (share float64, slow bool) {
 	const drift = 512 // it is forgotten slowly: the machine may have changed
 	s.least = min(s.least+s.least/drift, mean)
 	return s.inside.Seconds() / took.Seconds() / float64(max(1, s.held)), slow
+}
+
+// goOn begins as an earlier leader ended: saturated, until it proves otherwise.
+func (s *saturation) goOn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.on, s.share, s.room = true, heldUp, 0
+	s.tell()
 }
 
 // enter counts a look while all is taken.

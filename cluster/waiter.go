@@ -73,17 +73,22 @@ func (t *waiters) prune() {
 	t.fresh, t.left = slices.DeleteFunc(t.fresh, func(w *waiter) bool { return w.over }), 0
 }
 
-// answer ends the wait for those of the results that are this node's.
-func (t *waiters) answer(results []fsm.Result) {
+// answer ends the wait for those of the results that are this node's. It counts
+// those that asked for runs.
+func (t *waiters) answer(results []fsm.Result) (runs int) {
 	if len(t.byID) == 0 {
-		return
+		return 0
 	}
 	for i := range results {
 		if w, ok := t.byID[results[i].RequestID]; ok {
+			if asksForRuns(w.cmd) {
+				runs++
+			}
 			w.result = results[i]
 			t.end(w)
 		}
 	}
+	return runs
 }
 
 // fail ends the wait for a command that will never be taken.
