@@ -132,10 +132,13 @@ func (f *forwarder) throttle(cmd fsm.Command) error {
 }
 
 // saturated reports whether the leader has refused new runs lately.
-func (f *forwarder) saturated() bool {
+func (f *forwarder) saturated() bool { return f.load().Saturated }
+
+// load is what a node knows that does not lead.
+func (f *forwarder) load() LoadInfo {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.limit.saturated(time.Now())
+	return LoadInfo{Saturated: f.limit.saturated(time.Now()), Refused: f.limit.total}
 }
 
 // newRequestID joins a command to its result and its retries to each other.

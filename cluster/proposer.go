@@ -156,7 +156,7 @@ func (p *proposer) step(look bool) (more bool, err error) {
 		return false, fmt.Errorf("propose %d commands: %w", draft.Len(), err)
 	}
 	out := draft.Outcome()
-	p.load.drafted(endsIn(out.Effects), p.view.Counts(), time.Now())
+	p.load.drafted(endsIn(out.Effects), b.oldest, p.view.Counts(), time.Now())
 	if p.ahead != nil {
 		p.ahead(speculation{data: data, from: from, view: p.head.View(), outcome: out})
 	}

@@ -46,6 +46,8 @@ type batch struct {
 	cmds  []fsm.Command
 	bytes int
 	taken time.Time
+	// oldest is how long the first of them had waited.
+	oldest time.Duration
 	// reports is how many of them are reports, and since the sum of the times that
 	// they had waited when they were taken.
 	reports int
@@ -67,6 +69,7 @@ func (l *lane) pull(b *batch, most int) {
 		x := &(*l)[n]
 		b.cmds = append(b.cmds, x.cmd)
 		b.bytes += x.size
+		b.oldest = max(b.oldest, b.taken.Sub(x.at))
 		if isReport(x.cmd) {
 			b.reports++
 			b.since += b.taken.Sub(x.at)

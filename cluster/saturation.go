@@ -14,6 +14,9 @@ const (
 	// runs up, and busyLooks is how often in a row it must say so.
 	lookEvery = 250 * time.Millisecond
 	busyLooks = 2
+	// longLook is how long a look waits for a report: a leader that is far behind
+	// makes few entries.
+	longLook = time.Second
 	// calmLooks in a row without a refusal end a saturation, or with workers that
 	// are held up by something else.
 	calmLooks = 4
@@ -30,6 +33,10 @@ const (
 	freeAgain = 0.05
 	// settle is how slowly a longer queue is taken for the ordinary one, in looks.
 	settle = 32
+
+	// longWait is from where on a leader is behind whatever workers do, if commands
+	// have waited so long in every entry of a look.
+	longWait = 250 * time.Millisecond
 
 	// leastBurst is how many runs are let in at least before an end is waited for.
 	leastBurst = 2048
@@ -51,7 +58,8 @@ const (
 // is that workers wait for the leader. By Little's law the time that reports spend
 // inside it, a second, is how many are inside it at a time; if that is a good part
 // of all task runs that workers hold, and the time of each is long for this leader,
-// it is the leader that holds them up.
+// it is the leader that holds them up. A leader that is far behind with everything is
+// saturated too.
 type saturation struct {
 	// told is called when it begins and ends, with the ends a second; may be nil.
 	told func(on bool, rate float64)
@@ -63,6 +71,8 @@ type saturation struct {
 	began   time.Time
 	reports int           // that were answered
 	inside  time.Duration // their time in the leader, added up
+	entries int
+	wait    time.Duration // the least of the longest waits of an entry
 	ended   int           // runs
 	came    int           // runs that were asked for
 	refused int           // of those
@@ -107,10 +117,15 @@ func (s *saturation) admit(runs int, must bool, now time.Time) bool {
 	return true
 }
 
-// drafted notes what an entry gives on the leader's head.
-func (s *saturation) drafted(ended int, c fsm.Counts, now time.Time) {
+// drafted notes what an entry gives on the leader's head, and how long the oldest of
+// its commands had waited.
+func (s *saturation) drafted(ended int, wait time.Duration, c fsm.Counts, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.entries == 0 || wait < s.wait {
+		s.wait = wait
+	}
+	s.entries++
 	s.queued, s.held = c.Queued, c.Held
 	s.ended += ended
 	if s.on {
@@ -151,7 +166,7 @@ func (s *saturation) excess() float64 { return float64(s.queued) - s.base }
 // look judges what happened since the last time, if that is long enough ago.
 func (s *saturation) look(now time.Time) {
 	took := now.Sub(s.began)
-	if took < lookEvery {
+	if took < lookEvery || s.reports == 0 && took < longLook {
 		return
 	}
 	s.rate += (float64(s.ended)/took.Seconds() - s.rate) / 2
@@ -162,9 +177,9 @@ func (s *saturation) look(now time.Time) {
 		s.ask += (float64(s.came)/float64(max(1, s.came-s.refused)) - s.ask) / 2
 		s.stay()
 	} else {
-		s.enter(slow && s.share >= heldUp && s.queued > 0)
+		s.enter((slow && s.share >= heldUp || s.wait >= longWait) && s.queued > 0)
 	}
-	s.began, s.reports, s.inside, s.ended, s.came, s.refused = now, 0, 0, 0, 0, 0
+	s.began, s.reports, s.inside, s.entries, s.wait, s.ended, s.came, s.refused = now, 0, 0, 0, 0, 0, 0, 0
 }
 
 // burden gives the part of the held task runs whose reports are inside the leader,
@@ -210,7 +225,7 @@ func (s *saturation) enter(busy bool) {
 // stay counts a look while runs are refused. What is let in then keeps reports quick,
 // so that they are is no reason to let in more; that it is not asked for is one.
 func (s *saturation) stay() {
-	if s.refused > 0 && s.share >= freeAgain {
+	if s.refused > 0 && (s.share >= freeAgain || s.wait >= longWait) {
 		s.calm = 0
 		return
 	}
@@ -238,7 +253,7 @@ func (s *saturation) info(now time.Time) LoadInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.look(now)
-	return LoadInfo{Saturated: s.on, Refused: s.total, EndsPerSecond: s.rate}
+	return LoadInfo{Leads: true, Saturated: s.on, Refused: s.total, EndsPerSecond: s.rate}
 }
 
 // freshRuns counts the runs that a command asks for, and says whether it must be
@@ -264,23 +279,26 @@ func freshRuns(cmd fsm.Command, view func() fsm.View) (runs int, must bool) {
 	return 0, true
 }
 
-// LoadInfo says how a leader is loaded.
+// LoadInfo says how a node sees the load of the leader, itself or another.
 type LoadInfo struct {
-	Leads     bool // the rest is of the leader only
-	Saturated bool // new runs are let in only as others end
-	// Refused is how many runs were refused for that since it leads.
-	Refused       int64
-	EndsPerSecond float64 // runs
+	Leads bool
+	// Saturated: new runs are let in only as others end.
+	Saturated bool
+	// Refused is how many calls the node refused for that by itself, or as the
+	// leader how many runs, of all nodes.
+	Refused int64
+	// EndsPerSecond is runs; known to the leader only.
+	EndsPerSecond float64
 }
 
-// Load says how this node is loaded, if it leads.
+// Load says how this node sees the load.
 func (n *Node) Load() LoadInfo {
-	r := n.current.Load()
-	if r == nil {
-		return LoadInfo{}
+	i := n.forward.load()
+	if r := n.current.Load(); r != nil {
+		own := r.proposer.load.info(time.Now())
+		own.Refused += i.Refused
+		return own
 	}
-	i := r.proposer.load.info(time.Now())
-	i.Leads = true
 	return i
 }
 

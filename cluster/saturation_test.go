@@ -1,9 +1,13 @@
 package cluster
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
 )
 
@@ -15,7 +19,7 @@ type loaded struct {
 	slots, queued               int
 	asked, let, refused, ending int
 	reports                     int // of an entry
-	inside                      time.Duration
+	inside, wait                time.Duration
 }
 
 const entryEvery = 50 * time.Millisecond
@@ -43,7 +47,7 @@ func (l *loaded) entry(ask, end int) {
 	held := min(live, l.slots)
 	l.queued = live - held
 	l.now = l.now.Add(entryEvery)
-	l.drafted(end, fsm.Counts{LiveRuns: live, Queued: l.queued, Held: held}, l.now)
+	l.drafted(end, l.wait, fsm.Counts{LiveRuns: live, Queued: l.queued, Held: held}, l.now)
 	l.answered(l.reports, time.Duration(l.reports)*l.inside, l.now)
 }
 
@@ -181,13 +185,30 @@ func TestASaturationWithoutEndsLocksNothingUp(t *testing.T) {
 	}
 	// No report comes: the workers are gone, and what comes waits for others.
 	l.reports, l.inside = 0, 0
-	l.seconds(5, 600, 0)
+	l.seconds(10, 600, 0)
 	if l.refused = 0; l.on {
 		t.Error("still saturated without any report")
 	}
 	l.seconds(60, 600, 0)
 	if l.refused != 0 {
 		t.Errorf("%d refused", l.refused)
+	}
+}
+
+// TestALeaderThatIsFarBehindIsSaturated: its entries take longer than a look, and few
+// reports get so far at all.
+func TestALeaderThatIsFarBehindIsSaturated(t *testing.T) {
+	l := busyLeader()
+	l.reports, l.inside, l.wait = 4, 700*time.Millisecond, 700*time.Millisecond
+	for range 60 {
+		l.now = l.now.Add(700 * time.Millisecond)
+		l.entry(5000, 2)
+	}
+	if !l.on {
+		t.Error("not saturated")
+	}
+	if most := 20_000; l.queued > most {
+		t.Errorf("%d runs wait, of %d that were asked for", l.queued, l.asked)
 	}
 }
 
@@ -212,5 +233,156 @@ func TestWhatMustComeInIsNotRefused(t *testing.T) {
 	l.seconds(1, 20, 100)
 	if l.refused != refused {
 		t.Errorf("%d refused three seconds after the last child", l.refused-refused)
+	}
+}
+
+// saturate makes a proposer refuse new runs for as long as it lasts.
+func saturate(p *proposer) {
+	p.load.mu.Lock()
+	defer p.load.mu.Unlock()
+	p.load.on, p.load.share, p.load.room, p.load.calm = true, 1e9, -1e9, -1e9
+}
+
+// TestARefusalOfASaturatedLeaderLeavesNoTrace: nothing is done, nothing is kept, and
+// reports go through.
+func TestARefusalOfASaturatedLeaderLeavesNoTrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLog(10 * time.Millisecond)
+		p, _, end := l.propose(t, nil)
+		defer end()
+		f := newForwarder(func(context.Context) route { return &reign{proposer: p} }, time.Second, 1000)
+		l.machine.onResults = f.answer
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			f.run(ctx)
+		}()
+		saturate(p)
+		before := l.machine.state().view.Hash()
+		_, err := f.propose(ctx, nextTrigger())
+		if full, ok := errors.AsType[*SaturatedError](err); !ok || !errors.Is(err, ErrOverloaded) || full.After < time.Second {
+			t.Errorf("a trigger gave %v", err)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if entries, _ := l.count(); entries != 0 || l.machine.state().view.Hash() != before {
+			t.Errorf("a refusal made %d entries", entries)
+		}
+		if len(f.table.byID) != 0 || f.table.bytes != 0 || len(p.queue.known) != 0 || !p.queue.empty() {
+			t.Errorf("%d commands, %d bytes and %d request ids are kept of a refusal", len(f.table.byID), f.table.bytes, len(p.queue.known))
+		}
+		for _, cmd := range []fsm.Command{nextReport(), register(1), nextChild()} {
+			if _, err := f.propose(ctx, cmd); err != nil {
+				t.Errorf("%T was not taken: %v", cmd.GetKind(), err)
+			}
+		}
+		cancel()
+		<-done
+	})
+}
+
+// nextChild is a trigger of a child.
+func nextChild() fsm.Command {
+	cmd := nextTrigger()
+	cmd.GetTriggerRuns().Runs = []*limpetv1.RunSpec{{ParentTaskRunId: "00000000-0000-7000-8000-000000000009"}}
+	return cmd
+}
+
+// TestWhatMayHaveBeenDoneIsNotSaidToBeRefused: of a command that was sent before
+// nobody can say that nothing was done.
+func TestWhatMayHaveBeenDoneIsNotSaidToBeRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLog(10 * time.Millisecond)
+		p, _, end := l.propose(t, nil)
+		defer end()
+		cmd := nextTrigger()
+		if got := p.take([]offer{{cmd: cmd}}); len(got) != 0 {
+			t.Fatalf("refused without need: %v", got)
+		}
+		saturate(p)
+		if got := p.take([]offer{{cmd: cmd}}); len(got) != 0 {
+			t.Errorf("a command that waits, or is in flight, was refused: %v", got)
+		}
+		if got := p.take([]offer{{cmd: nextTrigger(), resent: true}}); len(got) != 0 {
+			t.Errorf("a command that was sent before was refused: %v", got)
+		}
+		if got := p.take([]offer{{cmd: nextTrigger()}}); len(got) != 1 || got[0].reason != limpetv1.PeerRefused_SATURATED {
+			t.Errorf("a new one was not refused: %v", got)
+		}
+	})
+	f := newForwarder(func(context.Context) route { return nil }, time.Second, 100)
+	w, err := f.register(nextTrigger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied := refusal{reason: limpetv1.PeerRefused_SATURATED, ids: []string{w.id}, after: time.Second}
+	f.table.take(1000, time.Now())
+	f.table.again(w.id) // another leader
+	f.refused(denied)
+	f.table.take(1000, time.Now())
+	f.refused(denied) // the late word of the first
+	if w.over {
+		t.Errorf("a command that went to two leaders was given up at the word of one: %v", w.err)
+	}
+}
+
+// TestANodeAsksASaturatedLeaderForLittleMoreThanItTakes: what is refused at the node
+// costs the leader nothing.
+func TestANodeAsksASaturatedLeaderForLittleMoreThanItTakes(t *testing.T) {
+	var l throttle
+	now := time.Unix(1, 0)
+	if !l.admit(now) {
+		t.Fatal("a call was refused before the leader refused any")
+	}
+	l.refused(2*time.Second, now)
+	asked, came := 0, 0
+	for range 100 { // ten seconds: 100 calls every tenth of a second, of which the leader takes 10
+		now = now.Add(100 * time.Millisecond)
+		for i := range 100 {
+			came++
+			if !l.admit(now) {
+				continue
+			}
+			asked++
+			if i < 10 {
+				l.taken++
+			} else {
+				l.refused(2*time.Second, now)
+			}
+		}
+	}
+	if asked < 1000 || asked > came*2/5 {
+		t.Errorf("%d of %d calls went to a leader that takes %d", asked, came, came/10)
+	}
+	if l.advice < 2*time.Second || l.advice > mostAdvice {
+		t.Errorf("the advice is %v", l.advice)
+	}
+	now = now.Add(2 * throttleFor)
+	for range 1000 {
+		if !l.admit(now) {
+			t.Fatal("a call was refused long after the leader's last refusal")
+		}
+	}
+}
+
+// TestACallAtAFollowerOfASaturatedLeaderIsRefused: by the leader, over the wire of the
+// nodes.
+func TestACallAtAFollowerOfASaturatedLeaderIsRefused(t *testing.T) {
+	b := newBed(t, 3, nil)
+	b.start("node-1", "node-2", "node-3")
+	b.awaitReady()
+	leader, follower := b.leader(), b.follower()
+	saturate(leader.current.Load().proposer)
+	_, err := follower.Propose(t.Context(), nextTrigger())
+	if full, ok := errors.AsType[*SaturatedError](err); !ok || full.After < time.Second {
+		t.Errorf("a trigger at a follower gave %v", err)
+	}
+	propose(t, follower, register(1))
+	if got := leader.Load(); !got.Leads || !got.Saturated {
+		t.Errorf("the leader says of itself %+v", got)
+	}
+	if got := follower.Load(); got.Leads || !got.Saturated || got.Refused != 0 {
+		t.Errorf("the follower says of itself %+v", got)
 	}
 }
