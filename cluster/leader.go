@@ -117,6 +117,7 @@ func (n *Node) reign(ctx context.Context) error {
 			announcer.committed(index, entry.Term)
 		}
 	}
+	r.proposer.load.total = &n.refused
 	r.proposer.load.told = func(on bool, rate float64) {
 		n.log.Info("load", "saturated", on, "ends_per_second", int(rate))
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
@@ -89,13 +90,13 @@ type saturation struct {
 	room  float64       // runs that may come in
 	ask   float64       // runs asked for, for each one let in, smoothed
 
-	total int64 // runs refused
+	total *atomic.Int64 // runs refused, by this node in all its reigns
 }
 
 // newSaturation begins with the state that the leader starts from. What waits then
 // is not known to be ordinary.
 func newSaturation(c fsm.Counts, now time.Time) *saturation {
-	return &saturation{began: now, queued: c.Queued, held: c.Held, room: leastBurst, ask: 1}
+	return &saturation{began: now, queued: c.Queued, held: c.Held, room: leastBurst, ask: 1, total: new(atomic.Int64)}
 }
 
 // admit reports whether so many new runs may come in. Those that must come in
@@ -110,7 +111,7 @@ func (s *saturation) admit(runs int, must bool, now time.Time) bool {
 	}
 	if !must && s.room <= 0 {
 		s.refused += runs
-		s.total += int64(runs)
+		s.total.Add(int64(runs))
 		return false
 	}
 	s.room = max(s.room-float64(runs), -s.burst())
@@ -253,7 +254,7 @@ func (s *saturation) info(now time.Time) LoadInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.look(now)
-	return LoadInfo{Leads: true, Saturated: s.on, Refused: s.total, EndsPerSecond: s.rate}
+	return LoadInfo{Leads: true, Saturated: s.on, Refused: s.total.Load(), EndsPerSecond: s.rate}
 }
 
 // freshRuns counts the runs that a command asks for, and says whether it must be
@@ -284,8 +285,8 @@ type LoadInfo struct {
 	Leads bool
 	// Saturated: new runs are let in only as others end.
 	Saturated bool
-	// Refused is how many calls the node refused for that by itself, or as the
-	// leader how many runs, of all nodes.
+	// Refused is how many calls the node refused for that by itself, and while it led
+	// how many runs, of all nodes.
 	Refused int64
 	// EndsPerSecond is runs; known to the leader only.
 	EndsPerSecond float64
@@ -294,9 +295,10 @@ type LoadInfo struct {
 // Load says how this node sees the load.
 func (n *Node) Load() LoadInfo {
 	i := n.forward.load()
+	i.Refused += n.refused.Load()
 	if r := n.current.Load(); r != nil {
 		own := r.proposer.load.info(time.Now())
-		own.Refused += i.Refused
+		own.Refused = i.Refused
 		return own
 	}
 	return i
