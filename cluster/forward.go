@@ -131,8 +131,12 @@ func (f *forwarder) throttle(cmd fsm.Command) error {
 	return &SaturatedError{After: f.limit.advice}
 }
 
-// saturated reports whether the leader has refused new runs lately.
-func (f *forwarder) saturated() bool { return f.load().Saturated }
+// inherits reports whether a leader was saturated lately.
+func (f *forwarder) inherits() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.limit.inherits(time.Now())
+}
 
 // load is what a node knows that does not lead.
 func (f *forwarder) load() LoadInfo {
@@ -176,6 +180,7 @@ func (f *forwarder) refused(r refusal) {
 			f.table.deny(id, fmt.Errorf("propose: %w", &SaturatedError{After: r.after}))
 		default:
 			f.table.again(id)
+			f.table.untaken(id)
 		}
 	}
 	if r.reason != limpetv1.PeerRefused_SATURATED { // the others need not wait for the next try

@@ -121,7 +121,7 @@ func (n *Node) reign(ctx context.Context) error {
 	r.proposer.load.told = func(on bool, rate float64) {
 		n.log.Info("load", "saturated", on, "ends_per_second", int(rate))
 	}
-	if n.forward.saturated() {
+	if n.forward.inherits() {
 		r.proposer.load.goOn()
 	}
 	r.proposer.early = n.early

@@ -30,8 +30,8 @@ const (
 	// heldUp is the part of the task runs with workers whose report is inside the
 	// leader, from where on the leader is what holds them up; freeAgain is where it
 	// no longer is.
-	heldUp    = 0.2
-	freeAgain = 0.05
+	heldUp    = 0.12
+	freeAgain = 0.04
 	// settle is how slowly a longer queue is taken for the ordinary one, in looks.
 	settle = 32
 
@@ -176,7 +176,7 @@ func (s *saturation) look(now time.Time) {
 	if s.on {
 		s.room = min(s.room+leastRate*took.Seconds(), s.burst())
 		s.ask += (float64(s.came)/float64(max(1, s.came-s.refused)) - s.ask) / 2
-		s.stay()
+		s.stay(slow)
 	} else {
 		s.enter((slow && s.share >= heldUp || s.wait >= longWait) && s.queued > 0)
 	}
@@ -224,9 +224,10 @@ func (s *saturation) enter(busy bool) {
 }
 
 // stay counts a look while runs are refused. What is let in then keeps reports quick,
-// so that they are is no reason to let in more; that it is not asked for is one.
-func (s *saturation) stay() {
-	if s.refused > 0 && (s.share >= freeAgain || s.wait >= longWait) {
+// so that they are is no reason to let in more; that it is not asked for is one, or
+// that workers are held up by something else.
+func (s *saturation) stay(slow bool) {
+	if s.refused > 0 && (slow || s.share >= freeAgain || s.wait >= longWait) {
 		s.calm = 0
 		return
 	}

@@ -386,3 +386,37 @@ func TestACallAtAFollowerOfASaturatedLeaderIsRefused(t *testing.T) {
 		t.Errorf("the follower says of itself %+v", got)
 	}
 }
+
+// TestANewLeaderGoesOnAsSaturated: what was held back during the election does not
+// come in at once; but one that nobody asks for more ends it.
+func TestANewLeaderGoesOnAsSaturated(t *testing.T) {
+	l := newLoaded(500)
+	l.goOn()
+	for range 1000 {
+		if l.admit(1, false, l.now) {
+			t.Fatal("a run came in before one had ended")
+		}
+	}
+	l.seconds(3, 0, 0)
+	if l.on {
+		t.Error("still saturated when nothing is asked for")
+	}
+	f := newForwarder(func(context.Context) route { return nil }, time.Second, 100)
+	if f.inherits() {
+		t.Error("a node that was never refused would begin as saturated")
+	}
+	w, err := f.register(nextTrigger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.table.take(1000, time.Now())
+	f.refused(refusal{reason: limpetv1.PeerRefused_NOT_LEADER, ids: []string{w.id}})
+	f.table.take(1000, time.Now())
+	f.refused(refusal{reason: limpetv1.PeerRefused_SATURATED, ids: []string{w.id}, after: time.Second})
+	if !w.over || !errors.Is(w.err, ErrOverloaded) {
+		t.Errorf("the second node refused what the first had not taken, and the caller was told %v", w.err)
+	}
+	if !f.inherits() {
+		t.Error("a node that was just refused would begin as if nothing were")
+	}
+}

@@ -12,6 +12,9 @@ const (
 	// refusal, and throttleEvery how often it counts anew.
 	throttleFor   = time.Second
 	throttleEvery = 250 * time.Millisecond
+	// inheritFor is for how long a node that comes to lead goes on as saturated: an
+	// election takes its time.
+	inheritFor = 15 * time.Second
 	// askedPerTaken is how much more a node asks the leader for than the leader has
 	// just taken: enough to notice when it takes more.
 	askedPerTaken = 2
@@ -62,6 +65,11 @@ func (t *throttle) refused(advice time.Duration, now time.Time) {
 // saturated reports whether the leader has refused new runs lately.
 func (t *throttle) saturated(now time.Time) bool {
 	return !t.refusedAt.IsZero() && now.Sub(t.refusedAt) <= throttleFor
+}
+
+// inherits reports whether the node would begin to lead as saturated.
+func (t *throttle) inherits(now time.Time) bool {
+	return !t.refusedAt.IsZero() && now.Sub(t.refusedAt) <= inheritFor
 }
 
 // throttled reports whether a node may refuse the command by itself. Whether events

@@ -99,6 +99,13 @@ func (t *waiters) fail(id string, err error) {
 	}
 }
 
+// untaken notes that who a command was sent to has not taken it, and never will.
+func (t *waiters) untaken(id string) {
+	if w, ok := t.byID[id]; ok {
+		w.sends = max(0, w.sends-1)
+	}
+}
+
 // deny ends the wait for a command that was sent once and not taken. One that was
 // sent again may be done by who got it later.
 func (t *waiters) deny(id string, err error) {
