@@ -178,9 +178,11 @@ func (f *forwarder) refused(r refusal) {
 		case limpetv1.PeerRefused_SATURATED:
 			f.limit.refused(r.after, time.Now())
 			f.table.deny(id, fmt.Errorf("propose: %w", &SaturatedError{After: r.after}))
-		default:
+		case limpetv1.PeerRefused_NOT_LEADER, limpetv1.PeerRefused_OVERLOADED:
 			f.table.again(id)
 			f.table.untaken(id)
+		default: // of a newer build
+			f.table.again(id)
 		}
 	}
 	if r.reason != limpetv1.PeerRefused_SATURATED { // the others need not wait for the next try
