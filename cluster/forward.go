@@ -29,7 +29,14 @@ const (
 // old one may be lost.
 type route interface {
 	// send hands over commands; those refused at once come back.
-	send(batch []*waiter) (refused []string, err error)
+	send(batch []*waiter) ([]refusal, error)
+}
+
+// refusal is commands that a leader did not take.
+type refusal struct {
+	reason limpetv1.PeerRefused_Reason
+	ids    []string
+	after  time.Duration // of SATURATED: when to try again
 }
 
 // forwarder takes this node's commands to the leader, wherever that is, and
@@ -44,6 +51,7 @@ type forwarder struct {
 	table  waiters
 	closed bool
 	hold   time.Time // send nothing before
+	limit  throttle
 
 	wake    chan struct{}
 	stopped chan struct{} // closed when the node stops
@@ -89,6 +97,9 @@ func (f *forwarder) register(cmd fsm.Command) (*waiter, error) {
 	if len(cmd.GetRequestId()) == 0 {
 		cmd.RequestId = newRequestID()
 	}
+	if err := f.throttle(cmd); err != nil {
+		return nil, err
+	}
 	data, err := proto.Marshal(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("encode command: %w", err)
@@ -107,6 +118,33 @@ func (f *forwarder) register(cmd fsm.Command) (*waiter, error) {
 	return f.table.add(string(cmd.GetRequestId()), cmd, data), nil
 }
 
+// throttle refuses new runs here while the leader would most likely do so.
+func (f *forwarder) throttle(cmd fsm.Command) error {
+	if !throttled(cmd) {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.table.byID[string(cmd.GetRequestId())]; ok || f.limit.admit(time.Now()) {
+		return nil // a command that waits here already may have been done
+	}
+	return &SaturatedError{After: f.limit.advice}
+}
+
+// inherits reports whether a leader was saturated lately.
+func (f *forwarder) inherits() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.limit.inherits(time.Now())
+}
+
+// load is what a node knows that does not lead.
+func (f *forwarder) load() LoadInfo {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return LoadInfo{Saturated: f.limit.saturated(time.Now()), Refused: f.limit.total}
+}
+
 // newRequestID joins a command to its result and its retries to each other.
 func newRequestID() []byte {
 	id := make([]byte, requestIDSize)
@@ -118,7 +156,7 @@ func newRequestID() []byte {
 func (f *forwarder) answer(results []fsm.Result) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.table.answer(results)
+	f.limit.taken += f.table.answer(results)
 }
 
 // resendAll forgets what was sent.
@@ -130,17 +168,26 @@ func (f *forwarder) resendAll() {
 }
 
 // refused takes back commands that were not taken.
-func (f *forwarder) refused(ids []string, reason limpetv1.PeerRefused_Reason) {
+func (f *forwarder) refused(r refusal) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, id := range ids {
-		if reason == limpetv1.PeerRefused_UNKNOWN_COMMAND {
+	for _, id := range r.ids {
+		switch r.reason {
+		case limpetv1.PeerRefused_UNKNOWN_COMMAND:
 			f.table.fail(id, errors.New("propose: the leader's build does not know this command: upgrade all nodes"))
-			continue
+		case limpetv1.PeerRefused_SATURATED:
+			f.limit.refused(r.after, time.Now())
+			f.table.deny(id, fmt.Errorf("propose: %w", &SaturatedError{After: r.after}))
+		case limpetv1.PeerRefused_NOT_LEADER, limpetv1.PeerRefused_OVERLOADED:
+			f.table.again(id)
+			f.table.untaken(id)
+		default: // of a newer build
+			f.table.again(id)
 		}
-		f.table.again(id)
 	}
-	f.hold = time.Now().Add(holdAfterRefusal)
+	if r.reason != limpetv1.PeerRefused_SATURATED { // the others need not wait for the next try
+		f.hold = time.Now().Add(holdAfterRefusal)
+	}
 }
 
 // close refuses new commands and lets go of those that wait.
@@ -229,8 +276,8 @@ func (f *forwarder) step(ctx context.Context, last route) route {
 		f.pause()
 		return nil // whatever route comes next, everything is sent again
 	}
-	if len(refused) > 0 {
-		f.refused(refused, limpetv1.PeerRefused_OVERLOADED)
+	for _, r := range refused {
+		f.refused(r)
 	}
 	return to
 }

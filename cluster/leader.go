@@ -30,12 +30,12 @@ type reign struct {
 }
 
 // send implements route for the node that leads itself.
-func (r *reign) send(batch []*waiter) ([]string, error) {
-	cmds := make([]fsm.Command, len(batch))
+func (r *reign) send(batch []*waiter) ([]refusal, error) {
+	offers := make([]offer, len(batch))
 	for i, w := range batch {
-		cmds[i] = w.cmd
+		offers[i] = offer{w.cmd, w.sends > 1}
 	}
-	return r.proposer.queue.put(cmds), nil
+	return r.proposer.take(offers), nil
 }
 
 // lead follows Raft's word on the leadership until ctx ends.
@@ -107,7 +107,7 @@ func (n *Node) reign(ctx context.Context) error {
 		liveness: newLiveness(n.cfg.Lease, n.awake.now()),
 		probing:  make(chan struct{}, maxProbes), testimonies: make(chan testimony, maxProbes),
 	}
-	r.proposer.ahead = n.machine.speculate
+	r.proposer.ahead, r.proposer.applied = n.machine.speculate, n.View
 	defer n.machine.forgetSpeculations()
 	announcer := newAnnouncer(n)
 	r.proposer.committed = func(index uint64) {
@@ -116,6 +116,13 @@ func (n *Node) reign(ctx context.Context) error {
 		if err := n.storage.logs.GetLog(index, &entry); err == nil {
 			announcer.committed(index, entry.Term)
 		}
+	}
+	r.proposer.load.total = &n.refused
+	r.proposer.load.told = func(on bool, rate float64) {
+		n.log.Info("load", "saturated", on, "ends_per_second", int(rate))
+	}
+	if n.forward.inherits() {
+		r.proposer.load.goOn()
 	}
 	r.proposer.early = n.early
 	if state.view.ClusterID() == "" && n.cfg.BootstrapCommand != nil {

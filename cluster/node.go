@@ -46,6 +46,7 @@ type Node struct {
 	pastCalls chan struct{} // room for searches at other nodes
 
 	current   atomic.Pointer[reign] // while this node does the leader's duties
+	refused   atomic.Int64          // runs, by the leader that this node was
 	removed   sync.Map              // node name -> when this node removed it
 	retiring  atomic.Bool           // this node was told that it is being removed
 	fatalOnce sync.Once

@@ -178,17 +178,18 @@ type fakeRoute struct {
 	list []string
 }
 
-func (r *fakeRoute) send(batch []*waiter) (refused []string, err error) {
+func (r *fakeRoute) send(batch []*waiter) ([]refusal, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	refused := refusal{reason: limpetv1.PeerRefused_OVERLOADED}
 	for _, w := range batch {
 		if r.no {
-			refused = append(refused, w.id)
+			refused.ids = append(refused.ids, w.id)
 		} else if r.err == nil {
 			r.list = append(r.list, w.id)
 		}
 	}
-	return refused, r.err
+	return []refusal{refused}, r.err
 }
 
 func (r *fakeRoute) took() string {
@@ -270,7 +271,7 @@ func TestCommandsAreSentAgainUntilTheyAreAnswered(t *testing.T) {
 		if got := second.took(); got != "ab" && got != "ba" {
 			t.Errorf("the second leader got %q", got)
 		}
-		f.refused([]string{"a"}, limpetv1.PeerRefused_NOT_LEADER)
+		f.refused(refusal{reason: limpetv1.PeerRefused_NOT_LEADER, ids: []string{"a"}})
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
 		if got := strings.Count(second.took(), "a"); got != 2 {

@@ -166,10 +166,13 @@ func (c *peerConn) call(ctx context.Context, f *limpetv1.PeerFrame) (*limpetv1.P
 }
 
 // send implements route: what the leader does not take comes back by and by.
-func (c *peerConn) send(batch []*waiter) ([]string, error) {
-	cmds := make([][]byte, len(batch))
+func (c *peerConn) send(batch []*waiter) ([]refusal, error) {
+	cmds := &limpetv1.PeerCommands{Commands: make([][]byte, len(batch))}
 	for i, w := range batch {
-		cmds[i] = w.data
+		cmds.Commands[i] = w.data
+		if w.sends > 1 {
+			cmds.Resent = append(cmds.Resent, uint32(i)) //nolint:gosec // a batch has far fewer
+		}
 	}
-	return nil, c.write(&limpetv1.PeerFrame{Body: &limpetv1.PeerFrame_Commands{Commands: &limpetv1.PeerCommands{Commands: cmds}}})
+	return nil, c.write(&limpetv1.PeerFrame{Body: &limpetv1.PeerFrame_Commands{Commands: cmds}})
 }

@@ -64,7 +64,7 @@ func (s *peerServer) read(ctx context.Context, c *frameConn, calls *sync.WaitGro
 		}
 		switch body := f.GetBody().(type) {
 		case *limpetv1.PeerFrame_Commands:
-			if err := s.commands(c, body.Commands.GetCommands()); err != nil {
+			if err := s.commands(c, body.Commands); err != nil {
 				return err
 			}
 		case *limpetv1.PeerFrame_Vouchers:
@@ -95,44 +95,52 @@ func (s *peerServer) giveBack() {
 
 // commands puts a peer's commands into the leader's queue; those that cannot be
 // taken go back.
-func (s *peerServer) commands(c *frameConn, list [][]byte) error {
-	cmds := make([]fsm.Command, 0, len(list))
-	var unknown, refused []string
-	for _, data := range list {
+func (s *peerServer) commands(c *frameConn, f *limpetv1.PeerCommands) error {
+	offers := make([]offer, 0, len(f.GetCommands()))
+	resent := f.GetResent()
+	unknown := refusal{reason: limpetv1.PeerRefused_UNKNOWN_COMMAND}
+	for i, data := range f.GetCommands() {
 		cmd := &limpetv1.Command{}
 		if err := proto.Unmarshal(data, cmd); err != nil {
 			return err
 		}
+		again := len(resent) > 0 && int(resent[0]) == i
+		if again {
+			resent = resent[1:]
+		}
 		if cmd.GetKind() == nil {
-			unknown = append(unknown, string(cmd.GetRequestId()))
+			unknown.ids = append(unknown.ids, string(cmd.GetRequestId()))
 			continue
 		}
-		cmds = append(cmds, cmd)
+		offers = append(offers, offer{cmd, again})
 	}
-	reason := limpetv1.PeerRefused_OVERLOADED
+	refusals := []refusal{unknown}
 	if r := s.node.current.Load(); r != nil {
-		refused = r.proposer.queue.put(cmds)
+		refusals = append(refusals, r.proposer.take(offers)...)
 	} else {
-		reason = limpetv1.PeerRefused_NOT_LEADER
-		for _, cmd := range cmds {
-			refused = append(refused, string(cmd.GetRequestId()))
+		elsewhere := refusal{reason: limpetv1.PeerRefused_NOT_LEADER}
+		for i := range offers {
+			elsewhere.ids = append(elsewhere.ids, string(offers[i].cmd.GetRequestId()))
+		}
+		refusals = append(refusals, elsewhere)
+	}
+	for i := range refusals {
+		if err := sendRefused(c, &refusals[i]); err != nil {
+			return err
 		}
 	}
-	if err := sendRefused(c, limpetv1.PeerRefused_UNKNOWN_COMMAND, unknown); err != nil {
-		return err
-	}
-	return sendRefused(c, reason, refused)
+	return nil
 }
 
-func sendRefused(c *frameConn, reason limpetv1.PeerRefused_Reason, ids []string) error {
-	if len(ids) == 0 {
+func sendRefused(c *frameConn, r *refusal) error {
+	if len(r.ids) == 0 {
 		return nil
 	}
-	r := &limpetv1.PeerRefused{Reason: reason}
-	for _, id := range ids {
-		r.RequestIds = append(r.RequestIds, []byte(id))
+	f := &limpetv1.PeerRefused{Reason: r.reason, RetrySeconds: uint32(r.after / time.Second), RequestIds: make([][]byte, len(r.ids))} //nolint:gosec // some seconds
+	for i, id := range r.ids {
+		f.RequestIds[i] = []byte(id)
 	}
-	return c.write(&limpetv1.PeerFrame{Body: &limpetv1.PeerFrame_Refused{Refused: r}})
+	return c.write(&limpetv1.PeerFrame{Body: &limpetv1.PeerFrame_Refused{Refused: f}})
 }
 
 func (s *peerServer) vouchers(from fsm.NodeID, list []*limpetv1.Voucher) {

@@ -31,6 +31,9 @@ type proposer struct {
 	view   fsm.View // of head itself, not frozen
 	clock  *clusterClock
 	decide func(*fsm.Draft) // may be nil
+	load   *saturation
+	// applied gives the state that is committed, frozen.
+	applied func() fsm.View
 	// ahead is told what an entry gives before it is proposed; may be nil.
 	ahead func(speculation)
 
@@ -52,8 +55,8 @@ type proposer struct {
 // proposal is an entry in flight.
 type proposal struct {
 	future raft.ApplyFuture
-	cmds   []fsm.Command // those of callers
-	seq    fsm.Seq       // lastSeq of the speculated results
+	batch  batch   // what came from callers
+	seq    fsm.Seq // lastSeq of the speculated results
 	at     time.Time
 }
 
@@ -65,8 +68,11 @@ const errSpeculation = sentinelError("a committed entry gave another result than
 func newProposer(log entryLog, head *fsm.Machine, clock *clusterClock, decide func(*fsm.Draft), maxWaiting int) *proposer {
 	p := &proposer{
 		log: log, queue: newCommandQueue(maxWaiting), head: head, view: head.Peek(), clock: clock, decide: decide,
+		load:  newSaturation(head.Peek().Counts(), time.Now()),
 		slots: make(chan struct{}, maxInFlight), freed: make(chan struct{}, 1), inFlight: make(chan proposal, maxInFlight),
 	}
+	start := head.View()
+	p.applied = func() fsm.View { return start }
 	p.proposed.Store(int64(head.Stamp().Instant))
 	p.pacer.trust = 1
 	return p
@@ -162,15 +168,15 @@ func (p *proposer) wait(ctx context.Context) error {
 // step makes and proposes one entry, unless there is no reason for one, in
 // which case it gives the slot back. more asks to be called again at once.
 func (p *proposer) step(look bool) (more bool, err error) {
-	cmds := p.queue.take()
-	if len(cmds) == 0 && !p.due() && (!look || !p.wanted()) {
+	b := p.queue.take()
+	if len(b.cmds) == 0 && !p.due() && (!look || !p.wanted()) {
 		<-p.slots
 		return false, nil
 	}
 	from := p.head.Stamp().Instant
 	stamp := p.clock.stamp()
 	draft := p.head.Draft(stamp)
-	draft.Add(cmds...)
+	draft.Add(b.cmds...)
 	if p.decide != nil {
 		p.decide(draft)
 	}
@@ -179,15 +185,16 @@ func (p *proposer) step(look bool) (more bool, err error) {
 		return false, fmt.Errorf("propose %d commands: %w", draft.Len(), err)
 	}
 	out := draft.Outcome()
+	p.load.drafted(endsIn(out.Effects), b.oldest, p.view.Counts(), time.Now())
 	if p.ahead != nil {
 		p.ahead(speculation{data: data, from: from, view: p.head.View(), outcome: out})
 	}
 	p.proposed.Store(int64(stamp.Instant))
-	p.inFlight <- proposal{future: p.log.Apply(data, 0), cmds: cmds, seq: lastSeq(out.Results), at: time.Now()}
+	p.inFlight <- proposal{future: p.log.Apply(data, 0), batch: b, seq: lastSeq(out.Results), at: time.Now()}
 	if bugs.On(bugs.AckEarly) || bugs.On(bugs.AssignEarly) {
 		p.early(p.head, out)
 	}
-	return draft.Len()-len(cmds) >= FullPass, nil
+	return draft.Len()-len(b.cmds) >= FullPass, nil
 }
 
 // wanted reports whether there is something to decide, without deciding it.
@@ -222,8 +229,9 @@ func (p *proposer) collect(ctx context.Context) error {
 			if p.committed != nil && len(p.inFlight) == 0 {
 				p.committed(e.future.Index())
 			}
-			p.pacer.committed(len(e.cmds), p.queue.len(), time.Since(e.at))
-			p.queue.forget(e.cmds)
+			p.pacer.committed(len(e.batch.cmds), p.queue.len(), time.Since(e.at))
+			p.queue.forget(e.batch.cmds)
+			e.batch.answered(p.load, time.Now())
 			<-p.slots
 			signal(p.freed)
 		}

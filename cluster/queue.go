@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,20 +19,66 @@ const (
 )
 
 // commandQueue holds the commands that wait at the leader for their entry. A
-// command that is sent again while it waits, or is in flight, is dropped.
+// command that is sent again while it waits, or is in flight, is dropped. What
+// asks for new runs goes behind all else: what has begun is finished first.
 type commandQueue struct {
 	maxCommands int
 	wake        chan struct{} // capacity 1: there is something
 
 	mu    sync.Mutex
-	items []queued
-	bytes int
+	first lane
+	later lane
+	bytes int                 // of both
 	known map[string]struct{} // request ids that wait or are in flight
 }
+
+// lane is commands in the order in which they came.
+type lane []queued
 
 type queued struct {
 	cmd  fsm.Command
 	size int
+	at   time.Time // when it came
+}
+
+// batch is the commands of an entry.
+type batch struct {
+	cmds  []fsm.Command
+	bytes int
+	taken time.Time
+	// oldest is how long the first of them had waited.
+	oldest time.Duration
+	// reports is how many of them are reports, and since the sum of the times that
+	// they had waited when they were taken.
+	reports int
+	since   time.Duration
+}
+
+// answered tells how long the reports were inside the leader.
+func (b *batch) answered(s *saturation, now time.Time) {
+	if b.reports > 0 {
+		s.answered(b.reports, b.since+time.Duration(b.reports)*now.Sub(b.taken), now)
+	}
+}
+
+// pull moves commands from the lane, within the bounds of an entry but at least one
+// if the entry is empty.
+func (l *lane) pull(b *batch, most int) {
+	n := 0
+	for n < len(*l) && len(b.cmds) < most && (len(b.cmds) == 0 || b.bytes+(*l)[n].size <= maxEntryBytes) {
+		x := &(*l)[n]
+		b.cmds = append(b.cmds, x.cmd)
+		b.bytes += x.size
+		b.oldest = max(b.oldest, b.taken.Sub(x.at))
+		if isReport(x.cmd) {
+			b.reports++
+			b.since += b.taken.Sub(x.at)
+		}
+		n++
+	}
+	if *l = (*l)[n:]; len(*l) == 0 {
+		*l = nil
+	}
 }
 
 func newCommandQueue(maxCommands int) *commandQueue {
@@ -40,6 +87,7 @@ func newCommandQueue(maxCommands int) *commandQueue {
 
 // put adds commands; it gives the request ids of those that found no room.
 func (q *commandQueue) put(cmds []fsm.Command) (refused []string) {
+	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, cmd := range cmds {
@@ -47,55 +95,60 @@ func (q *commandQueue) put(cmds []fsm.Command) (refused []string) {
 		if _, ok := q.known[id]; ok {
 			continue
 		}
-		if len(q.items) >= roomFor(cmd, q.maxCommands) || q.bytes >= roomFor(cmd, maxQueueBytes) {
+		if len(q.first)+len(q.later) >= roomFor(cmd, q.maxCommands) || q.bytes >= roomFor(cmd, maxQueueBytes) {
 			refused = append(refused, id)
 			continue
 		}
-		size := proto.Size(cmd)
+		x := queued{cmd, proto.Size(cmd), now}
 		q.known[id] = struct{}{}
-		q.items = append(q.items, queued{cmd, size})
-		q.bytes += size
+		q.bytes += x.size
+		if asksForRuns(cmd) {
+			q.later = append(q.later, x)
+		} else {
+			q.first = append(q.first, x)
+		}
 	}
 	signal(q.wake)
 	return refused
 }
 
 // take gives the commands of the next entry: at least one if any wait, and
-// within the bounds of an entry.
-func (q *commandQueue) take() []fsm.Command {
+// within the bounds of an entry. New runs have an eighth of it at least.
+func (q *commandQueue) take() batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n, bytes := 0, 0
-	for n < len(q.items) && n < maxEntryCommands && (n == 0 || bytes+q.items[n].size <= maxEntryBytes) {
-		bytes += q.items[n].size
-		n++
-	}
+	n := min(len(q.first)+len(q.later), maxEntryCommands)
+	b := batch{taken: time.Now()}
 	if n == 0 {
-		return nil
+		return b
 	}
-	cmds := make([]fsm.Command, n)
-	for i := range n {
-		cmds[i] = q.items[i].cmd
-	}
-	if q.items = q.items[n:]; len(q.items) == 0 {
-		q.items = nil
-	}
-	q.bytes -= bytes
-	return cmds
+	b.cmds = make([]fsm.Command, 0, n)
+	q.first.pull(&b, maxEntryCommands-min(len(q.later), maxEntryCommands/8))
+	q.later.pull(&b, maxEntryCommands)
+	q.bytes -= b.bytes
+	return b
+}
+
+// has reports whether a command waits or is in flight.
+func (q *commandQueue) has(id string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, ok := q.known[id]
+	return ok
 }
 
 // empty reports whether nothing waits.
 func (q *commandQueue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.items) == 0
+	return len(q.first)+len(q.later) == 0
 }
 
 // len gives how many wait.
 func (q *commandQueue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.items)
+	return len(q.first) + len(q.later)
 }
 
 // large reports whether what waits makes an entry that is worth its cost beside
@@ -103,7 +156,7 @@ func (q *commandQueue) len() int {
 func (q *commandQueue) large() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.items) >= largeEntryCommands || q.bytes >= largeEntryBytes
+	return len(q.first)+len(q.later) >= largeEntryCommands || q.bytes >= largeEntryBytes
 }
 
 // forget lets the request ids of a committed entry be sent again.

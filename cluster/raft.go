@@ -109,5 +109,5 @@ func (n *Node) onRefused(r *limpetv1.PeerRefused) {
 	for _, id := range r.GetRequestIds() {
 		ids = append(ids, string(id))
 	}
-	n.forward.refused(ids, r.GetReason())
+	n.forward.refused(refusal{r.GetReason(), ids, time.Duration(r.GetRetrySeconds()) * time.Second})
 }

@@ -22,6 +22,25 @@ func newWork(cmd fsm.Command) bool {
 	return false
 }
 
+// asksForRuns reports whether a command begins runs, or begins them again.
+func asksForRuns(cmd fsm.Command) bool {
+	switch cmd.GetKind().(type) {
+	case *limpetv1.Command_TriggerRuns, *limpetv1.Command_PushEvents, *limpetv1.Command_ReplayTasks:
+		return true
+	}
+	return false
+}
+
+// isReport reports whether a worker waits for the command with a slot in its hands.
+func isReport(cmd fsm.Command) bool {
+	switch cmd.GetKind().(type) {
+	case *limpetv1.Command_ReportStarted, *limpetv1.Command_ReportCompleted, *limpetv1.Command_ReportFailed,
+		*limpetv1.Command_ReportCancelled:
+		return true
+	}
+	return false
+}
+
 // roomFor gives the part of a limit that a command may fill up.
 func roomFor(cmd fsm.Command, limit int) int {
 	if newWork(cmd) {

@@ -14,7 +14,7 @@ import (
 
 // nextTrigger and nextReport make commands that need not make sense.
 func nextTrigger() fsm.Command {
-	return &limpetv1.Command{RequestId: newRequestID(), Kind: &limpetv1.Command_TriggerRuns{TriggerRuns: &limpetv1.TriggerRuns{}}}
+	return &limpetv1.Command{RequestId: newRequestID(), Kind: &limpetv1.Command_TriggerRuns{TriggerRuns: &limpetv1.TriggerRuns{Runs: []*limpetv1.RunSpec{{}}}}}
 }
 
 func nextReport() fsm.Command {

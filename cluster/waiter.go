@@ -22,6 +22,7 @@ type waiter struct {
 	fresh   bool      // in the list of what is to be sent
 	over    bool      // answered or given up
 	sentAt  time.Time // when it was last sent
+	sends   int       // how often
 }
 
 // waiters are the commands of this node that have no result yet, and what of
@@ -72,22 +73,43 @@ func (t *waiters) prune() {
 	t.fresh, t.left = slices.DeleteFunc(t.fresh, func(w *waiter) bool { return w.over }), 0
 }
 
-// answer ends the wait for those of the results that are this node's.
-func (t *waiters) answer(results []fsm.Result) {
+// answer ends the wait for those of the results that are this node's. It counts
+// those that asked for runs.
+func (t *waiters) answer(results []fsm.Result) (runs int) {
 	if len(t.byID) == 0 {
-		return
+		return 0
 	}
 	for i := range results {
 		if w, ok := t.byID[results[i].RequestID]; ok {
+			if asksForRuns(w.cmd) {
+				runs++
+			}
 			w.result = results[i]
 			t.end(w)
 		}
 	}
+	return runs
 }
 
 // fail ends the wait for a command that will never be taken.
 func (t *waiters) fail(id string, err error) {
 	if w, ok := t.byID[id]; ok {
+		w.err = err
+		t.end(w)
+	}
+}
+
+// untaken notes that who a command was sent to has not taken it, and never will.
+func (t *waiters) untaken(id string) {
+	if w, ok := t.byID[id]; ok {
+		w.sends = max(0, w.sends-1)
+	}
+}
+
+// deny ends the wait for a command that was sent once and not taken. One that was
+// sent again may be done by who got it later.
+func (t *waiters) deny(id string, err error) {
+	if w, ok := t.byID[id]; ok && w.sends == 1 && !w.fresh {
 		w.err = err
 		t.end(w)
 	}
@@ -112,6 +134,7 @@ func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
 			}
 			size += len(w.data)
 			w.fresh, w.sentAt = false, now
+			w.sends++
 			batch = append(batch, w)
 		}
 		n++

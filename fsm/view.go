@@ -140,6 +140,9 @@ func (v View) PinsOf(w WorkerID) iter.Seq[*Pin] {
 	}
 }
 
+// StartedBy counts the workflows of which an event with this key starts a run.
+func (v View) StartedBy(t TenantID, key string) int { return len(v.st.startedBy(t, key)) }
+
 // Counts are sizes for metrics.
 type Counts struct {
 	Runs, LiveRuns, TaskRuns, Queued, Parked, Held, Workers, Pins, Deadlines int

@@ -55,6 +55,8 @@ type Backend interface {
 type ClusterStatus struct {
 	ClusterID string
 	Leader    fsm.NodeID // empty when there is none
+	// Saturated: as far as this node knows, new runs are let in only as others end.
+	Saturated bool
 	Nodes     []NodeStatus
 }
 

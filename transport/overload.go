@@ -2,6 +2,8 @@ package transport
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/limpet-dev/limpet/fsm"
 )
@@ -10,10 +12,30 @@ import (
 // node. Nothing was done.
 var ErrOverloaded = errors.New("the node has too much to do")
 
+// SaturatedError is an overload of the whole cluster. It wraps [ErrOverloaded].
+type SaturatedError struct {
+	After time.Duration // when to try again
+}
+
+// Error says so.
+func (e *SaturatedError) Error() string {
+	return fmt.Sprintf("%v: the cluster is asked for more runs than it can bring to an end", ErrOverloaded)
+}
+
+// Unwrap gives [ErrOverloaded].
+func (e *SaturatedError) Unwrap() error { return ErrOverloaded }
+
 // Unconfirmed gives the error of a command that the backend did not confirm: of
 // an overload, that nothing was done and when to try again; otherwise that it may
 // still happen.
 func Unconfirmed(what string, err error) error {
+	if full, ok := errors.AsType[*SaturatedError](err); ok {
+		return &fsm.Refusal{
+			Code: fsm.CodeExhausted, Field: "call", Got: what,
+			Want: "was not taken, nothing was done: the cluster is asked for more runs than it can bring to an end",
+			Hint: fmt.Sprintf("try again in %v, with a growing pause; other nodes would refuse it too", full.After),
+		}
+	}
 	if errors.Is(err, ErrOverloaded) {
 		return &fsm.Refusal{
 			Code: fsm.CodeExhausted, Field: "call", Got: what, Want: "was not taken, nothing was done: " + err.Error(),

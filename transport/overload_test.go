@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -17,6 +18,14 @@ func TestAnOverloadIsToldFromAnUnknownOutcome(t *testing.T) {
 	s := status.Convert(transport.Status(transport.Unconfirmed("start workflow w", over)))
 	if s.Code() != codes.ResourceExhausted || !strings.Contains(s.Message(), "nothing was done") || !strings.Contains(s.Message(), "try again in a second") {
 		t.Errorf("an overload is %v: %s", s.Code(), s.Message())
+	}
+	full := fmt.Errorf("propose: %w", &transport.SaturatedError{After: 3 * time.Second})
+	s = status.Convert(transport.Status(transport.Unconfirmed("start workflow w", full)))
+	if s.Code() != codes.ResourceExhausted || !strings.Contains(s.Message(), "nothing was done") || !strings.Contains(s.Message(), "try again in 3s") {
+		t.Errorf("a saturated cluster is %v: %s", s.Code(), s.Message())
+	}
+	if !errors.Is(full, transport.ErrOverloaded) {
+		t.Error("a saturated cluster is no overload")
 	}
 	s = status.Convert(transport.Status(transport.Unconfirmed("start workflow w", errors.New("no leader"))))
 	if s.Code() != codes.Unavailable || !strings.Contains(s.Message(), "may still happen") {

@@ -41,6 +41,9 @@ func (b *backend) Past(ctx context.Context, id string) (*fsm.Archived, error) {
 
 // overloaded says in transport's words that nothing was done.
 func overloaded(err error) error {
+	if full, ok := errors.AsType[*cluster.SaturatedError](err); ok {
+		return &transport.SaturatedError{After: full.After}
+	}
 	if errors.Is(err, cluster.ErrOverloaded) {
 		return fmt.Errorf("%w: %w", transport.ErrOverloaded, err)
 	}
@@ -53,7 +56,7 @@ func (b *backend) ClusterStatus(ctx context.Context) (transport.ClusterStatus, e
 	if err != nil {
 		return transport.ClusterStatus{}, err
 	}
-	out := transport.ClusterStatus{ClusterID: s.ClusterID, Leader: s.Leader}
+	out := transport.ClusterStatus{ClusterID: s.ClusterID, Leader: s.Leader, Saturated: b.Load().Saturated}
 	for _, n := range s.Nodes {
 		out.Nodes = append(out.Nodes, transport.NodeStatus(n))
 		if n.Name == b.Name() && b.sessions != nil {

@@ -55,6 +55,9 @@ func (c *client) clusterStatus(ctx context.Context) error {
 		}
 		_, _ = fmt.Fprintf(c.io.out, "cluster %s   leader %s   answered by %s\nruns live %d   tasks queued %d, parked %d, with workers %d   workers %d   pins %d\n\n",
 			st.GetClusterId(), dash(st.GetLeader()), st.GetAnsweredBy(), st.GetLiveRuns(), st.GetQueued(), st.GetParked(), st.GetHeld(), st.GetWorkers(), st.GetPins())
+		if st.GetSaturated() {
+			_, _ = fmt.Fprintln(c.io.out, "saturated: asked for more runs than it can bring to an end; new ones are let in as others end")
+		}
 		rows := make([][]string, 0, len(st.GetNodes()))
 		for _, n := range st.GetNodes() {
 			rows = append(rows, []string{

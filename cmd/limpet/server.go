@@ -158,6 +158,7 @@ func (p *program) listenFor(b *backend) {
 		Handler: rest.New(rest.Config{
 			Backend: b, Verifier: verifier, Counters: p.counters, Ready: p.node.Ready, Outside: p.node.Outside, Version: version(), Logger: p.log.Named("http"),
 			Gossip:  func() rest.GossipCounts { return rest.GossipCounts(p.node.WorkerGossip()) },
+			Load:    p.load,
 			History: func() rest.HistoryCounts { return rest.HistoryCounts(p.node.HistoryStats()) },
 			Disk: func() rest.DiskCounts {
 				d := p.node.DiskHealth()
@@ -166,6 +167,16 @@ func (p *program) listenFor(b *backend) {
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
+}
+
+// load is how the node sees the load, for the metrics.
+func (p *program) load() rest.LoadCounts {
+	l := p.node.Load()
+	c := rest.LoadCounts{Refused: l.Refused}
+	if l.Saturated {
+		c.Saturated = 1
+	}
+	return c
 }
 
 // bootstrapCommand founds the cluster: its id, a tenant and the signing key.

@@ -87,7 +87,7 @@ func (s *Service) GetClusterStatus(ctx context.Context, _ *limpetv1.GetClusterSt
 	}
 	n := s.cfg.Backend.View().Counts()
 	out := &limpetv1.GetClusterStatusResponse{
-		ClusterId: st.ClusterID, Leader: string(st.Leader), AnsweredBy: string(s.cfg.Backend.Name()),
+		ClusterId: st.ClusterID, Leader: string(st.Leader), AnsweredBy: string(s.cfg.Backend.Name()), Saturated: st.Saturated,
 		LiveRuns: int64(n.LiveRuns), Queued: int64(n.Queued), Parked: int64(n.Parked), Held: int64(n.Held),
 		Workers: int64(n.Workers), Pins: int64(n.Pins),
 	}

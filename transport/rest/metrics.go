@@ -117,6 +117,9 @@ func (s *server) nodeMetrics(e *exposition) {
 	e.counter("limpet_cancels_total", "Orders to cancel a task run sent to workers.", c.Cancels.Load())
 	e.counter("limpet_results_total", "Results of finished runs delivered to subscribers.", c.Results.Load())
 	e.counter("limpet_fenced_reports_total", "Reports refused because their attempt was over.", c.Fenced.Load())
+	l := s.Load()
+	e.gauge("limpet_saturated", "Whether the leader, as far as this node knows, lets new runs in only as others end: 1 or 0.", l.Saturated)
+	e.counter("limpet_saturation_refusals_total", "What this node refused for that: runs as the leader, calls otherwise.", l.Refused)
 	g := s.Gossip()
 	e.write("limpet_gossip_workers", "gauge", "Processes of workers in this node's gossip, by state.",
 		sample{[]string{"state", "alive"}, g.Alive}, sample{[]string{"state", "dead"}, g.Dead}, sample{[]string{"state", "left"}, g.Left})

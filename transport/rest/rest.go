@@ -45,10 +45,18 @@ type Config struct {
 	History func() HistoryCounts
 	// Disk gives how the writes of this node's log went; nil for a node without one.
 	Disk func() DiskCounts
+	// Load gives how the node sees the load; nil for none.
+	Load func() LoadCounts
 	// Version of the program, for metrics and the verbose health check.
 	Version string
 	// Logger is nil for silence.
 	Logger hclog.Logger
+}
+
+// LoadCounts are the figures on an overload for the metrics.
+type LoadCounts struct {
+	Saturated int64 // 1 or 0
+	Refused   int64
 }
 
 // HistoryCounts are the figures of the finished runs on disk for the metrics.
@@ -82,6 +90,9 @@ func New(cfg Config) http.Handler {
 	}
 	if cfg.History == nil {
 		cfg.History = func() HistoryCounts { return HistoryCounts{} }
+	}
+	if cfg.Load == nil {
+		cfg.Load = func() LoadCounts { return LoadCounts{} }
 	}
 	if cfg.Gossip == nil {
 		cfg.Gossip = func() GossipCounts { return GossipCounts{} }

@@ -66,13 +66,15 @@ type GetClusterStatusResponse struct {
 	Leader    string                 `protobuf:"bytes,2,opt,name=leader,proto3" json:"leader,omitempty"`
 	Nodes     []*NodeInfo            `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	// The node that answers, and its sizes.
-	AnsweredBy    string `protobuf:"bytes,4,opt,name=answered_by,json=answeredBy,proto3" json:"answered_by,omitempty"`
-	LiveRuns      int64  `protobuf:"varint,5,opt,name=live_runs,json=liveRuns,proto3" json:"live_runs,omitempty"`
-	Queued        int64  `protobuf:"varint,6,opt,name=queued,proto3" json:"queued,omitempty"`
-	Parked        int64  `protobuf:"varint,7,opt,name=parked,proto3" json:"parked,omitempty"`
-	Held          int64  `protobuf:"varint,8,opt,name=held,proto3" json:"held,omitempty"`
-	Workers       int64  `protobuf:"varint,9,opt,name=workers,proto3" json:"workers,omitempty"`
-	Pins          int64  `protobuf:"varint,10,opt,name=pins,proto3" json:"pins,omitempty"`
+	AnsweredBy string `protobuf:"bytes,4,opt,name=answered_by,json=answeredBy,proto3" json:"answered_by,omitempty"`
+	LiveRuns   int64  `protobuf:"varint,5,opt,name=live_runs,json=liveRuns,proto3" json:"live_runs,omitempty"`
+	Queued     int64  `protobuf:"varint,6,opt,name=queued,proto3" json:"queued,omitempty"`
+	Parked     int64  `protobuf:"varint,7,opt,name=parked,proto3" json:"parked,omitempty"`
+	Held       int64  `protobuf:"varint,8,opt,name=held,proto3" json:"held,omitempty"`
+	Workers    int64  `protobuf:"varint,9,opt,name=workers,proto3" json:"workers,omitempty"`
+	Pins       int64  `protobuf:"varint,10,opt,name=pins,proto3" json:"pins,omitempty"`
+	// As far as it knows, new runs are let in only as others end.
+	Saturated     bool `protobuf:"varint,12,opt,name=saturated,proto3" json:"saturated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -175,6 +177,13 @@ func (x *GetClusterStatusResponse) GetPins() int64 {
 		return x.Pins
 	}
 	return 0
+}
+
+func (x *GetClusterStatusResponse) GetSaturated() bool {
+	if x != nil {
+		return x.Saturated
+	}
+	return false
 }
 
 type NodeInfo struct {
@@ -3013,7 +3022,7 @@ var File_limpet_v1_admin_proto protoreflect.FileDescriptor
 const file_limpet_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x15limpet/v1/admin.proto\x12\tlimpet.v1\x1a\x17limpet/v1/command.proto\x1a\x16limpet/v1/member.proto\"\x19\n" +
-	"\x17GetClusterStatusRequest\"\xac\x02\n" +
+	"\x17GetClusterStatusRequest\"\xca\x02\n" +
 	"\x18GetClusterStatusResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x16\n" +
@@ -3027,7 +3036,8 @@ const file_limpet_v1_admin_proto_rawDesc = "" +
 	"\x04held\x18\b \x01(\x03R\x04held\x12\x18\n" +
 	"\aworkers\x18\t \x01(\x03R\aworkers\x12\x12\n" +
 	"\x04pins\x18\n" +
-	" \x01(\x03R\x04pins\"\xec\x02\n" +
+	" \x01(\x03R\x04pins\x12\x1c\n" +
+	"\tsaturated\x18\f \x01(\bR\tsaturated\"\xec\x02\n" +
 	"\bNodeInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +

@@ -33,6 +33,9 @@ const (
 	PeerRefused_OVERLOADED PeerRefused_Reason = 1
 	// The node's build does not know the command.
 	PeerRefused_UNKNOWN_COMMAND PeerRefused_Reason = 2
+	// The leader is asked for more runs than it brings to an end: the callers are
+	// told so. Only for commands that were not sent before.
+	PeerRefused_SATURATED PeerRefused_Reason = 3
 )
 
 // Enum value maps for PeerRefused_Reason.
@@ -41,11 +44,13 @@ var (
 		0: "NOT_LEADER",
 		1: "OVERLOADED",
 		2: "UNKNOWN_COMMAND",
+		3: "SATURATED",
 	}
 	PeerRefused_Reason_value = map[string]int32{
 		"NOT_LEADER":      0,
 		"OVERLOADED":      1,
 		"UNKNOWN_COMMAND": 2,
+		"SATURATED":       3,
 	}
 )
 
@@ -674,8 +679,11 @@ func (x *PeerHello) GetVersion() string {
 
 // PeerCommands hands serialized limpet.v1.Commands to the leader.
 type PeerCommands struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Commands      [][]byte               `protobuf:"bytes,1,rep,name=commands,proto3" json:"commands,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Commands [][]byte               `protobuf:"bytes,1,rep,name=commands,proto3" json:"commands,omitempty"`
+	// Places in commands of those that were sent before: they may have been done, so
+	// that it can no longer be said that nothing was.
+	Resent        []uint32 `protobuf:"varint,2,rep,packed,name=resent,proto3" json:"resent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -717,12 +725,21 @@ func (x *PeerCommands) GetCommands() [][]byte {
 	return nil
 }
 
+func (x *PeerCommands) GetResent() []uint32 {
+	if x != nil {
+		return x.Resent
+	}
+	return nil
+}
+
 // PeerRefused says that commands were not taken; they may be sent again.
 type PeerRefused struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Reason PeerRefused_Reason     `protobuf:"varint,1,opt,name=reason,proto3,enum=limpet.v1.PeerRefused_Reason" json:"reason,omitempty"`
 	// None means all that was sent over this connection so far.
-	RequestIds    [][]byte `protobuf:"bytes,2,rep,name=request_ids,json=requestIds,proto3" json:"request_ids,omitempty"`
+	RequestIds [][]byte `protobuf:"bytes,2,rep,name=request_ids,json=requestIds,proto3" json:"request_ids,omitempty"`
+	// Of SATURATED: how long callers should wait before they try again.
+	RetrySeconds  uint32 `protobuf:"varint,3,opt,name=retry_seconds,json=retrySeconds,proto3" json:"retry_seconds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -769,6 +786,13 @@ func (x *PeerRefused) GetRequestIds() [][]byte {
 		return x.RequestIds
 	}
 	return nil
+}
+
+func (x *PeerRefused) GetRetrySeconds() uint32 {
+	if x != nil {
+		return x.RetrySeconds
+	}
+	return 0
 }
 
 // PeerVouchers says of which workers the node heard lately. Sent regularly, even
@@ -1606,19 +1630,22 @@ const file_limpet_v1_peer_proto_rawDesc = "" +
 	"\x04body\"9\n" +
 	"\tPeerHello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"*\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"B\n" +
 	"\fPeerCommands\x12\x1a\n" +
-	"\bcommands\x18\x01 \x03(\fR\bcommands\"\xa4\x01\n" +
+	"\bcommands\x18\x01 \x03(\fR\bcommands\x12\x16\n" +
+	"\x06resent\x18\x02 \x03(\rR\x06resent\"\xd8\x01\n" +
 	"\vPeerRefused\x125\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1d.limpet.v1.PeerRefused.ReasonR\x06reason\x12\x1f\n" +
 	"\vrequest_ids\x18\x02 \x03(\fR\n" +
-	"requestIds\"=\n" +
+	"requestIds\x12#\n" +
+	"\rretry_seconds\x18\x03 \x01(\rR\fretrySeconds\"L\n" +
 	"\x06Reason\x12\x0e\n" +
 	"\n" +
 	"NOT_LEADER\x10\x00\x12\x0e\n" +
 	"\n" +
 	"OVERLOADED\x10\x01\x12\x13\n" +
-	"\x0fUNKNOWN_COMMAND\x10\x02\">\n" +
+	"\x0fUNKNOWN_COMMAND\x10\x02\x12\r\n" +
+	"\tSATURATED\x10\x03\">\n" +
 	"\fPeerVouchers\x12.\n" +
 	"\bvouchers\x18\x01 \x03(\v2\x12.limpet.v1.VoucherR\bvouchers\"E\n" +
 	"\aVoucher\x12\x1b\n" +

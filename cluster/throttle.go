@@ -1,0 +1,90 @@
+package cluster
+
+import (
+	"time"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+const (
+	// throttleFor is how long a node believes that the leader is saturated after a
+	// refusal, and throttleEvery how often it counts anew.
+	throttleFor   = time.Second
+	throttleEvery = 250 * time.Millisecond
+	// inheritFor is for how long a node that comes to lead goes on as saturated: an
+	// election takes its time.
+	inheritFor = 15 * time.Second
+	// askedPerTaken is how much more a node asks the leader for than the leader has
+	// just taken: enough to notice when it takes more.
+	askedPerTaken = 2
+	askedAtLeast  = 8
+)
+
+// throttle refuses new runs at the node that is called while the leader refuses
+// most of them, so that an overload costs the leader nothing. Its owner guards it.
+type throttle struct {
+	refusedAt time.Time     // the leader's latest refusal
+	advice    time.Duration // of the leader
+	began     time.Time
+	came      int // calls, since it began
+	asked     int // of those went to the leader
+	taken     int // calls that the leader took
+	most      int // may go to the leader
+	total     int64
+}
+
+// admit reports whether a call may go to the leader.
+func (t *throttle) admit(now time.Time) bool {
+	if t.refusedAt.IsZero() || now.Sub(t.refusedAt) > throttleFor {
+		return true
+	}
+	if now.Sub(t.began) >= throttleEvery {
+		t.advice = max(t.advice, min(time.Duration(t.came/max(1, t.taken))*time.Second, mostAdvice))
+		t.most = askedAtLeast + askedPerTaken*t.taken
+		t.began, t.came, t.asked, t.taken = now, 0, 0, 0
+	}
+	t.came++
+	if t.asked >= t.most {
+		t.total++
+		return false
+	}
+	t.asked++
+	return true
+}
+
+// refused notes that the leader is saturated.
+func (t *throttle) refused(advice time.Duration, now time.Time) {
+	if t.refusedAt.IsZero() || now.Sub(t.refusedAt) > throttleFor {
+		// What it takes is not known yet: all go there until it is.
+		t.began, t.came, t.asked, t.taken, t.most = now, 0, 0, 0, int(^uint(0)>>1)
+	}
+	t.refusedAt, t.advice = now, advice
+}
+
+// saturated reports whether the leader has refused new runs lately.
+func (t *throttle) saturated(now time.Time) bool {
+	return !t.refusedAt.IsZero() && now.Sub(t.refusedAt) <= throttleFor
+}
+
+// inherits reports whether the node would begin to lead as saturated.
+func (t *throttle) inherits(now time.Time) bool {
+	return !t.refusedAt.IsZero() && now.Sub(t.refusedAt) <= inheritFor
+}
+
+// throttled reports whether a node may refuse the command by itself. Whether events
+// start runs, and whether a run is a child of another, is for the leader to say.
+func throttled(cmd fsm.Command) bool {
+	switch k := cmd.GetKind().(type) {
+	case *limpetv1.Command_TriggerRuns:
+		for _, r := range k.TriggerRuns.GetRuns() {
+			if r.GetParentTaskRunId() != "" {
+				return false
+			}
+		}
+		return true
+	case *limpetv1.Command_ReplayTasks:
+		return true
+	}
+	return false
+}
