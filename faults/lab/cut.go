@@ -60,8 +60,18 @@ func (l *Lab) cutNode(leader bool) beginFault {
 		if n == nil {
 			return "", nil, nil
 		}
-		return n.name + " | the rest", l.mending(n, []string{n.host}, l.without([]string{n.host}), false), nil
+		side := l.withClients([]string{n.host}, r)
+		return strings.Join(side, " ") + " | the rest", l.mending(n, side, l.without(side), false), nil
 	}
+}
+
+// withClients puts the clients on that side, or not: a leader that is alone is
+// asked nothing without them.
+func (l *Lab) withClients(side []string, r *rand.Rand) []string {
+	if r.IntN(2) == 0 {
+		return side
+	}
+	return append(side, clientsHost)
 }
 
 // mending cuts, and gives the node back when that is undone.
@@ -112,6 +122,7 @@ func (l *Lab) cutLeaderWorkers(ctx context.Context, r *rand.Rand) (string, func(
 	for _, c := range l.crewsAt(ctx, n) {
 		side = append(side, c.host)
 	}
+	side = l.withClients(side, r)
 	return strings.Join(side, " ") + " | the rest", l.mending(n, side, l.without(side), false), nil
 }
 

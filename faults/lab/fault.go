@@ -330,8 +330,12 @@ func (l *Lab) drainSome(ctx context.Context, r *rand.Rand) (string, func(), erro
 	}, nil
 }
 
-func (l *Lab) skewClock(_ context.Context, r *rand.Rand) (string, func(), error) {
+// skewClock makes the clock of the leader wrong, or that of another node.
+func (l *Lab) skewClock(ctx context.Context, r *rand.Rand) (string, func(), error) {
 	n := l.nodes[r.IntN(len(l.nodes))]
+	if leader, err := l.leader(ctx); err == nil && r.IntN(3) > 0 {
+		n = leader
+	}
 	by := []time.Duration{-time.Hour, -time.Minute, -time.Second, time.Second, time.Minute, time.Hour, 24 * time.Hour}[r.IntN(7)]
 	return l.skew(n, by)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,19 +46,15 @@ func (l *Lab) judge(ctx context.Context, s Scenario, broken error) (*Report, err
 		return nil, err
 	}
 	l.readNodeLogs()
-	log, torn := readJournals(l.journals())
+	log, hashes, torn := readJournals(l.journals())
 	r := newReplayer(l.history)
 	r.want = seq
-	for _, e := range l.history.History() {
-		if e.Kind == history.Invoke && e.Op == history.OpTrigger {
-			r.invoked[e.Call] = e.At
-		}
-	}
+	r.learn(l.history.History(), hashes)
 	if err := r.play(log); err != nil {
 		return nil, err
 	}
 	if r.wantHash != "" {
-		l.history.Add(history.Event{Kind: history.Hash, Node: "the judge's replay", Index: seq, Hash: r.hashLike(equal)})
+		l.history.Add(history.Event{Kind: history.Hash, Node: theReplay, Seq: seq, Hash: r.hashLike(equal)})
 	}
 	r.at = l.history.Start().Add(rest)
 	l.history.AddAt(r.at, history.Event{Kind: history.Rest})
@@ -71,7 +68,7 @@ func (l *Lab) judge(ctx context.Context, s Scenario, broken error) (*Report, err
 	if s.after != nil {
 		after = s.after(h)
 	}
-	for _, e := range []error{broken, torn, after} {
+	for _, e := range []error{broken, torn, after, gaveUp(h)} {
 		if e != nil {
 			report.Broken = append(report.Broken, e.Error())
 		}
@@ -87,6 +84,16 @@ func nameRuns(h history.History, calls map[string]string) {
 			h[i].Run = calls[e.Call]
 		}
 	}
+}
+
+// gaveUp names the nodes that ended by themselves, but for a disk that failed.
+func gaveUp(h history.History) (err error) {
+	for _, e := range h {
+		if e.Kind == history.NodeStop && e.Detail != exited(killed) && e.Detail != exited(0) && e.Detail != exited(diskExit) {
+			err = errors.Join(err, fmt.Errorf("%s ended by itself at %v: %s", e.Node, e.At, e.Detail))
+		}
+	}
+	return err
 }
 
 // awaitEnd waits until no run is live.
@@ -140,7 +147,7 @@ func (l *Lab) compare(ctx context.Context) (seq uint64, hashes []string) {
 		}
 		seq = n.GetSeq()
 		hashes = append(hashes, n.GetStateHash())
-		l.history.Add(history.Event{Kind: history.Hash, Node: n.GetName(), Index: n.GetSeq(), Hash: n.GetStateHash()})
+		l.history.Add(history.Event{Kind: history.Hash, Node: n.GetName(), Seq: n.GetSeq(), Hash: n.GetStateHash()})
 	}
 	return seq, hashes
 }

@@ -3,16 +3,9 @@ package lab
 import (
 	"context"
 	"errors"
-	"fmt"
 	"syscall"
 	"time"
 
-	"github.com/google/uuid"
-	"google.golang.org/grpc/metadata"
-
-	"github.com/limpet-dev/limpet/api/compat"
-	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
-	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	limpet "github.com/limpet-dev/limpet/client"
 	"github.com/limpet-dev/limpet/faults/history"
 )
@@ -29,14 +22,8 @@ func triggerRetried(ctx context.Context, l *Lab) error {
 			return err
 		}
 		call, outcome := c.invoke(history.OpTrigger, "", flowOne)
-		id := uuid.NewString()
-		request := &compatv1.TriggerWorkflowRequest{Name: flowOne, Input: `{"ms":20}`, AdditionalMetadata: new(fmt.Sprintf(`{%q:%q}`, callName, call))}
-		trigger := func(n *node, patience time.Duration) (string, error) {
-			one, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(l.asAdmin(ctx), limpetv1.HeaderRequestID, id), patience)
-			defer cancel()
-			res, err := compat.NewWorkflowServiceClient(n.conn).TriggerWorkflow(one, request)
-			return res.GetWorkflowRunId(), err
-		}
+		order := l.order(flowOne, input{Ms: 20}, call)
+		trigger := func(n *node, patience time.Duration) (string, error) { return order.give(ctx, n, patience) }
 		err = l.during(ctx, leaderKill, leader.name, func() (func(), error) {
 			first := make(chan struct{})
 			go func() {
