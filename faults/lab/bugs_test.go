@@ -23,7 +23,7 @@ var (
 	onlyBug = flag.String("bug", "", "try only this deliberate bug")
 	seeds   = flag.Int("seeds", 3, "runs of chance for each deliberate bug before it counts as missed")
 	from    = flag.Uint64("from", 1, "the seed of the first of them")
-	chance  = flag.Duration("chance", time.Minute, "how long each of them goes on")
+	chance  = flag.Duration("chance", 40*time.Second, "how long each of them goes on")
 )
 
 // suited are named scenarios that do what a bug shows itself at. They are tried
