@@ -21,6 +21,9 @@ const (
 	// endPatience is how long the judge waits for all runs to end: longer than
 	// every timeout of a task that may begin when all is healed.
 	endPatience = scheduleTimeout + executionTimeout + 105*time.Second
+	// stillPatience is how long nothing may change before nothing will: longer than
+	// each of these timeouts.
+	stillPatience = max(scheduleTimeout, executionTimeout, deliveryTimeout) + 15*time.Second
 	// resultsPatience is how long it then waits for clients to be told.
 	resultsPatience = 45 * time.Second
 )
@@ -96,9 +99,10 @@ func gaveUp(h history.History) (err error) {
 	return err
 }
 
-// awaitEnd waits until no run is live.
+// awaitEnd waits until no run is live, or nothing moves any more.
 func (l *Lab) awaitEnd(ctx context.Context) error {
-	live := int64(-1)
+	live, seq, moved := int64(-1), uint64(0), time.Now()
+	stuck := false
 	err := until(ctx, endPatience, "all runs to end", func() bool {
 		one, cancel := context.WithTimeout(l.asAdmin(ctx), 3*time.Second)
 		defer cancel()
@@ -106,12 +110,22 @@ func (l *Lab) awaitEnd(ctx context.Context) error {
 		if err != nil {
 			return false
 		}
-		live = st.GetLiveRuns()
+		newest := uint64(0)
+		for _, n := range st.GetNodes() {
+			newest = max(newest, n.GetSeq())
+		}
+		if live != st.GetLiveRuns() || seq != newest {
+			live, seq, moved = st.GetLiveRuns(), newest, time.Now()
+		}
 		time.Sleep(pollEvery)
-		return live == 0 && st.GetLeader() != ""
+		stuck = time.Since(moved) > stillPatience
+		return stuck || live == 0 && st.GetLeader() != ""
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("%w; %d are live", err, live)
+	case stuck:
+		return fmt.Errorf("nothing has changed for %s, and %d runs are live", stillPatience, live)
 	}
 	return nil
 }
