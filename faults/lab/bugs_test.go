@@ -29,8 +29,8 @@ var (
 // suited are named scenarios that do what a bug shows itself at. They are tried
 // after chance had its turn.
 var suited = map[bugs.Bug][]string{
-	bugs.AckEarly:      {"disk-stalls", "leader-with-its-workers"},
-	bugs.AssignEarly:   {"disk-stalls", "leader-with-its-workers"},
+	bugs.AckEarly:      {"leaders-deposed", "disk-stalls"},
+	bugs.AssignEarly:   {"leaders-deposed", "disk-stalls"},
 	bugs.RestoreNoPins: {"snapshot-install"},
 	bugs.RestoreEpochs: {"snapshot-install"},
 	bugs.WallClock:     {"clock-jumps"},

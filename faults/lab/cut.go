@@ -126,6 +126,36 @@ func (l *Lab) cutLeaderWorkers(ctx context.Context, r *rand.Rand) (string, func(
 	return strings.Join(side, " ") + " | the rest", l.mending(n, side, l.without(side), false), nil
 }
 
+// cutAgain parts whoever leads from the other nodes, with its workers and all
+// clients, and does so with the next leader as soon as there is one. What a
+// leader does between its last entry that counts and its end is done often so.
+func (l *Lab) cutAgain(ctx context.Context, r *rand.Rand) (string, func(), error) {
+	const least, spread = 400 * time.Millisecond, 700 * time.Millisecond
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			n, err := l.leader(ctx)
+			if err != nil {
+				continue
+			}
+			side := []string{n.host, clientsHost}
+			for _, c := range l.crewsAt(ctx, n) {
+				side = append(side, c.host)
+			}
+			mend := l.wires.sever(side, l.without(side), false)
+			_ = sleep(ctx, least+time.Duration(r.Int64N(int64(spread))))
+			mend()
+			_ = sleep(ctx, time.Duration(r.Int64N(int64(spread))))
+		}
+	}()
+	return "whoever leads, its workers and the clients", func() {
+		stop()
+		<-ended
+	}, nil
+}
+
 func (l *Lab) cutWorkers(_ context.Context, r *rand.Rand) (string, func(), error) {
 	var side []string
 	for _, i := range r.Perm(len(l.crews))[:1+r.IntN(min(3, len(l.crews)))] {

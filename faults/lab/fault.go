@@ -30,6 +30,7 @@ const (
 	cutBridge        = "partition: bridge"
 	cutLeaderWorkers = "partition: leader with its workers"
 	cutLeader        = "partition: leader alone"
+	cutAgain         = "partition: one leader after the other"
 	cutWorkers       = "partition: workers from all nodes"
 	cutWorkersNode   = "partition: workers from their node"
 	netLoss          = "packets lost"
@@ -72,6 +73,7 @@ func (l *Lab) faultKinds() []faultKind {
 		{cutBridge, 4, true, s, 9 * s, l.cutBridge},
 		{cutLeaderWorkers, 5, true, s, 9 * s, l.cutLeaderWorkers},
 		{cutLeader, 5, true, s, 9 * s, l.cutNode(true)},
+		{cutAgain, 8, true, 3 * s, 8 * s, l.cutAgain},
 		{cutWorkers, 4, true, s, 20 * s, l.cutWorkers},
 		{cutWorkersNode, 4, true, s, 9 * s, l.cutWorkersNode},
 		{netLoss, 4, true, 2 * s, 9 * s, l.spoilNet(true)},

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -92,6 +93,15 @@ func noQuorum(ctx context.Context, l *Lab) error {
 	}
 	out, err := c.outcome(ctx, ref)
 	return errors.Join(err, allOn(w.GetId(), out))
+}
+
+func leadersDeposed(ctx context.Context, l *Lab) error {
+	const long = 20 * time.Second
+	chance := rand.New(rand.NewPCG(l.cfg.Seed, 11)) //nolint:gosec // repeatable on purpose
+	return l.during(ctx, cutAgain, "whoever leads, its workers and the clients", func() (func(), error) {
+		_, end, err := l.cutAgain(ctx, chance)
+		return end, err
+	}, func() error { return sleep(ctx, long) })
 }
 
 func rollingRestart(ctx context.Context, l *Lab) error {
