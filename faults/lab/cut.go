@@ -130,7 +130,7 @@ func (l *Lab) cutLeaderWorkers(ctx context.Context, r *rand.Rand) (string, func(
 // clients, and does so with the next leader as soon as there is one. What a
 // leader does between its last entry that counts and its end is done often so.
 func (l *Lab) cutAgain(ctx context.Context, r *rand.Rand) (string, func(), error) {
-	const least, spread = 400 * time.Millisecond, 700 * time.Millisecond
+	const least, spread = 700 * time.Millisecond, 1300 * time.Millisecond
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
