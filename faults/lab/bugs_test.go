@@ -27,12 +27,11 @@ var (
 )
 
 // suited are named scenarios that do what a bug shows itself at. They are tried
-// after chance had its turn.
+// after one run of chance, and before the others.
 var suited = map[bugs.Bug][]string{
 	bugs.AckEarly:      {"leaders-deposed", "disk-stalls"},
 	bugs.AssignEarly:   {"leaders-deposed", "disk-stalls"},
 	bugs.RestoreNoPins: {"snapshot-install"},
-	bugs.RestoreEpochs: {"snapshot-install"},
 	bugs.WallClock:     {"clock-jumps"},
 	bugs.NoDedup:       {"trigger-retried"},
 	bugs.NoFence:       {"zombie-worker"},
@@ -79,7 +78,7 @@ func attempts(bug bugs.Bug) (out [][]string) {
 		out = append(out, []string{"--seed", seed, "--random", "--duration", chance.String()})
 	}
 	for _, name := range suited[bug] {
-		out = append(out, []string{"--scenario", name})
+		out = slices.Insert(out, min(1, len(out)), []string{"--scenario", name})
 	}
 	return out
 }

@@ -83,7 +83,7 @@ func (l *Lab) faultKinds() []faultKind {
 		{diskFails, 3, false, s / 2, 4 * s, l.spoilDisk(diskFlaky)},
 		{diskIsSlow, 3, false, s, 8 * s, l.spoilDisk(diskSlow + "40ms")},
 		{diskFull, 2, true, s, 5 * s, l.fill},
-		{crewKill, 7, false, s / 2, 8 * s, l.killCrew},
+		{crewKill, 7, false, s / 2, 14 * s, l.killCrew},
 		{crewFreeze, 6, false, s, 22 * s, l.freezeCrew},
 		{crewRestart, 3, false, s / 10, s, l.restartCrew},
 		{workerDrain, 5, false, s, 9 * s, l.drainSome},
