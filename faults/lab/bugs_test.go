@@ -35,7 +35,7 @@ var suited = map[bugs.Bug][]string{
 	bugs.WallClock:     {"clock-jumps"},
 	bugs.NoDedup:       {"trigger-retried"},
 	bugs.NoFence:       {"zombie-worker"},
-	bugs.EarlyExpiry:   {"worker-and-leader-die"},
+	bugs.EarlyExpiry:   {"frozen-while-rolling"},
 }
 
 // Each deliberate bug must be caught by the lab within some runs.

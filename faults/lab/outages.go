@@ -119,6 +119,23 @@ func rollingRestart(ctx context.Context, l *Lab) error {
 	return nil
 }
 
+// frozenWhileRolling makes silent workers whose streams their nodes have ended:
+// no leader of the moment may take its own short time for theirs.
+func frozenWhileRolling(ctx context.Context, l *Lab) error {
+	crew := l.crews[len(l.crews)-1] // without gossip nobody can say that it is gone
+	const after = 12 * time.Second
+	return l.during(ctx, crewFreeze, crew.name, func() (func(), error) { return l.freeze(crew), nil }, func() error {
+		for _, n := range l.nodes {
+			l.stopNode(n, syscall.SIGTERM)
+			l.mustStart(n)
+			if err := l.awaitNode(ctx, n); err != nil {
+				return err
+			}
+		}
+		return sleep(ctx, after)
+	})
+}
+
 func diskStallsUnderLeader(ctx context.Context, l *Lab) error {
 	c, err := l.hand()
 	if err != nil {

@@ -46,6 +46,7 @@ func Scenarios() []Scenario {
 		{Name: "trigger-retried", Workers: 10, quiet: true, Short: true, play: triggerRetried, About: "The node that took a trigger is killed before it answers, and the client asks another: one run."},
 		{Name: "no-quorum", Workers: 20, quiet: true, play: noQuorum, About: "Two of three nodes are frozen for 30 s: nothing is acknowledged, nothing lost, and HARD runs end where they began."},
 		{Name: "rolling-restart", play: rollingRestart, About: "One node after the other is stopped and started under load, as an upgrade does."},
+		{Name: "frozen-while-rolling", Workers: 20, play: frozenWhileRolling, About: "Workers are frozen while one node after the other is restarted: each new leader gives their leases the whole time."},
 		{Name: "disk-stalls", Workers: 20, play: diskStallsUnderLeader, About: "The disk of the leader hangs and its heartbeats do not: another node leads within seconds."},
 	}
 }
