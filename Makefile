@@ -77,6 +77,15 @@ bugs: ## puts each deliberate bug into the code and counts the scenarios until i
 lab: ## all named scenarios of the fault lab, with real processes (root; about 15 min)
 	LIMPET_LAB=all go test -count=1 -timeout 40m -v -run TestScenarios ./faults/lab
 
+# The judge is an ordinary build: the bugs are in the nodes that it judges.
+.PHONY: lab-bugs
+lab-bugs: ## lets the fault lab loose on each deliberate bug until it is caught (root; about 20 min); ARGS="-bug no-dedup -from 7" for a part
+	@mkdir -p $(CACHE)
+	CGO_ENABLED=0 go build -o $(CACHE)/limpet ./cmd/limpet
+	CGO_ENABLED=0 go build -tags limpet_bugs -o $(CACHE)/limpet-bugs ./cmd/limpet
+	go test -c -o $(CACHE)/lab.test ./faults/lab
+	$(CACHE)/lab.test -test.run TestEveryBugIsCaught -test.timeout 3h -judge $(CACHE)/limpet -buggy $(CACHE)/limpet-bugs $(ARGS) -test.v
+
 .PHONY: sdk-test
 sdk-test: ## the published SDKs against a real cluster
 	@mkdir -p $(CACHE)

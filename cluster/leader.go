@@ -21,6 +21,7 @@ const leaderRetry = 50 * time.Millisecond
 // term of Raft has one or, after an error that did not cost the leadership,
 // several; never two at once.
 type reign struct {
+	term     uint64
 	proposer *proposer
 	liveness *liveness
 	// probing has room for as many questions after workers as may be open, and
@@ -103,6 +104,7 @@ func (n *Node) reign(ctx context.Context) error {
 	state := n.machine.state()
 	head := n.machine.clone()
 	r := &reign{
+		term:     n.raft.CurrentTerm(),
 		proposer: newProposer(n.raft, head, newClusterClock(head.Stamp().Instant, n.contact.since(state.at), n.cfg.Wall, n.awake.now), n.cfg.Decide, n.cfg.MaxWaiting),
 		liveness: newLiveness(n.cfg.Lease, n.awake.now()),
 		probing:  make(chan struct{}, maxProbes), testimonies: make(chan testimony, maxProbes),

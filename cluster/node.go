@@ -40,6 +40,7 @@ type Node struct {
 	formation *formation
 	contact   contact
 	awake     awake
+	acks      acks
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
 	history   *history.Store
@@ -127,7 +128,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.port, MaxPool: 3, Timeout: 10 * time.Second, Logger: n.log.Named("raft"), MsgpackUseNewTimeFormat: true,
 	})
-	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, raftTransport{n.transport}, n.log.Named("raft")); err != nil {
+	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, raftTransport{n.transport, &n.acks}, n.log.Named("raft")); err != nil {
 		return err
 	}
 	meta := &limpetv1.GossipMeta{

@@ -162,7 +162,7 @@ func (s *peerServer) answer(ctx context.Context, f *limpetv1.PeerFrame) *limpetv
 	switch body := f.GetBody().(type) {
 	case *limpetv1.PeerFrame_ReadIndexRequest:
 		a := &limpetv1.ReadIndexAnswer{}
-		if instant, err := n.localReadIndex(); err != nil {
+		if instant, err := n.localReadIndex(ctx); err != nil {
 			a.Error = err.Error()
 		} else {
 			a.Instant = int64(instant)

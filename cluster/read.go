@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
 	"github.com/limpet-dev/limpet/internal/bugs"
@@ -54,7 +56,7 @@ func (n *Node) Barrier(ctx context.Context) error {
 // to see.
 func (n *Node) readIndex(ctx context.Context) (fsm.Instant, error) {
 	if n.current.Load() != nil {
-		return n.localReadIndex()
+		return n.localReadIndex(ctx)
 	}
 	conn := n.leaderConn(ctx)
 	if conn == nil {
@@ -80,14 +82,29 @@ func (n *Node) readIndex(ctx context.Context) (fsm.Instant, error) {
 // is verified: a write that was answered before this call has an instant that is
 // not later, and no other leader can have committed one by then. An entry that
 // is proposed and not yet committed is waited for too, which does no harm.
-func (n *Node) localReadIndex() (fsm.Instant, error) {
+func (n *Node) localReadIndex(ctx context.Context) (fsm.Instant, error) {
 	r := n.current.Load()
 	if r == nil {
 		return 0, errNotLeader
 	}
+	ctx, cancel := context.WithTimeout(ctx, readWait)
+	defer cancel()
+	began := time.Now()
 	instant := fsm.Instant(r.proposer.proposed.Load())
+	// This sends heartbeats at once. Its own answer may come from before.
 	if err := n.raft.VerifyLeader().Error(); err != nil {
 		return 0, fmt.Errorf("verify leadership: %w", err)
 	}
-	return instant, nil
+	for n.current.Load() == r {
+		sure, changed := n.acks.confirm(raft.ServerID(n.cfg.Name), n.servers(), r.term, began)
+		if sure {
+			return instant, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("verify leadership: %w", context.Cause(ctx))
+		}
+	}
+	return 0, errNotLeader
 }

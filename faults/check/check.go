@@ -42,6 +42,7 @@ func All() []Checker {
 		{"I8", "No lease or deadline fires early, whatever the wall clocks do.", Early},
 		{"I9", "A finished run's result is delivered to every subscriber, through any node, at least once, and always the same.", Results},
 		{"I10", "A worker's slots are never exceeded.", Slots},
+		{"reads", "A run that somebody was told of is found by every later read, at any node.", Reads},
 	}
 }
 

@@ -51,6 +51,8 @@ var (
 	subscribe = ev{Kind: history.Subscribed, Run: "r", Client: "c"}
 	replay    = ev{Kind: history.Invoke, Op: history.OpReplay, Run: "r"}
 	release   = ev{Kind: history.Invoke, Op: history.OpRelease, Run: "r"}
+	ask       = ev{Kind: history.Invoke, Op: history.OpRead, Run: "r", Call: "x"}
+	unfound   = ev{Kind: history.OK, Op: history.OpRead, Run: "r", Call: "x"}
 	twoSlots  = ev{Kind: history.WorkerStart, Worker: "w", Slots: 2}
 )
 
@@ -121,6 +123,10 @@ var planted = []struct {
 	{"an order that nobody logged", "I5", "which the log assigned to", history.History{assign("t", 0, "a"), {Kind: history.Ordered, TaskRun: "t", Attempt: 1, Worker: "a"}}},
 	{"an order that was logged", "I5", "", history.History{{Kind: history.Ordered, TaskRun: "t", Worker: "a"}, assign("t", 0, "a")}},
 
+	{"a body that nobody logged", "I5", "which the log assigned to", history.History{assign("t", 0, "a"), {Kind: history.Begin, TaskRun: "u", Worker: "a"}}},
+	{"a body that was logged", "I5", "", history.History{{Kind: history.Begin, TaskRun: "t", Worker: "a"}, assign("t", 0, "a")}},
+
+	{"an index and a seq", "I6", "", history.History{{Kind: history.Hash, Index: 9, Hash: "x", Node: "a"}, {Kind: history.Hash, Seq: 9, Hash: "y", Node: "a"}}},
 	{"equal states", "I6", "", history.History{{Kind: history.Hash, Index: 9, Hash: "x", Node: "a"}, {Kind: history.Hash, Index: 9, Hash: "x", Node: "b"}, {Kind: history.Hash, Index: 10, Hash: "y", Node: "b"}}},
 	{"states that differ", "I6", "after entry 9", history.History{{Kind: history.Hash, Index: 9, Hash: "x", Node: "a"}, {Kind: history.Hash, Index: 9, Hash: "y", Node: "b"}}},
 
@@ -148,6 +154,13 @@ var planted = []struct {
 	{"lent slots", "I10", "", history.History{
 		twoSlots, assign("t", 0, "w"), assign("u", 0, "w"),
 		{Kind: history.Assigned, TaskRun: "v", Worker: "w", Lender: "t", Epoch: 1},
+	}},
+
+	{"a read that finds", "reads", "", history.History{triggered, ask, {Kind: history.OK, Op: history.OpRead, Run: "r", Call: "x", Status: "RUNNING"}}},
+	{"a read that began before", "reads", "", history.History{ask, triggered, unfound}},
+	{"a stale read", "reads", "did not find run r", history.History{triggered, ask, unfound}},
+	{"a read behind another", "reads", "did not find run r", history.History{
+		{Kind: history.OK, Op: history.OpRead, Run: "r", Call: "w", Status: "RUNNING"}, ask, unfound,
 	}},
 }
 

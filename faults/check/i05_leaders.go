@@ -26,10 +26,10 @@ func Leaders(h history.History) []Violation {
 				f.add(e, "entry %d of term %d came from node %s, and others of the term from %s", e.Index, e.Term, e.Node, w)
 			}
 			writers[e.Term] = e.Node
-		case history.Ordered:
+		case history.Ordered, history.Begin:
 			if w, ok := assigned[attemptOf(e)]; len(assigned) > 0 && (!ok || w != e.Worker) {
-				f.add(e, "worker %s was ordered by node %s to execute attempt %d of task run %s, which the log assigned to %q",
-					e.Worker, e.Node, e.Attempt, e.TaskRun, w)
+				f.add(e, "worker %s was ordered%s to execute attempt %d of task run %s, which the log assigned to %q",
+					e.Worker, by(e.Node), e.Attempt, e.TaskRun, w)
 			}
 		}
 	}
@@ -39,4 +39,13 @@ func Leaders(h history.History) []Violation {
 		}
 	}
 	return f.list
+}
+
+// by names the node that gave an order, if that is known: a worker that only
+// wrote down what it executed does not say.
+func by(node string) string {
+	if node == "" {
+		return ""
+	}
+	return " by node " + node
 }

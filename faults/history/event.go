@@ -59,7 +59,8 @@ const (
 	Proposed Kind = "node.proposed"
 	// Restored: Node took a snapshot over in place of its state.
 	Restored Kind = "node.restored"
-	// Hash: the state of Node after entry Index had the hash Hash.
+	// Hash: the state of Node after entry Index, or at the seq Seq, had the hash
+	// Hash.
 	Hash Kind = "node.hash"
 )
 

@@ -60,8 +60,18 @@ func (l *Lab) cutNode(leader bool) beginFault {
 		if n == nil {
 			return "", nil, nil
 		}
-		return n.name + " | the rest", l.mending(n, []string{n.host}, l.without([]string{n.host}), false), nil
+		side := l.withClients([]string{n.host}, r)
+		return strings.Join(side, " ") + " | the rest", l.mending(n, side, l.without(side), false), nil
 	}
+}
+
+// withClients puts the clients on that side, or not: a leader that is alone is
+// asked nothing without them.
+func (l *Lab) withClients(side []string, r *rand.Rand) []string {
+	if r.IntN(2) == 0 {
+		return side
+	}
+	return append(side, clientsHost)
 }
 
 // mending cuts, and gives the node back when that is undone.
@@ -112,7 +122,38 @@ func (l *Lab) cutLeaderWorkers(ctx context.Context, r *rand.Rand) (string, func(
 	for _, c := range l.crewsAt(ctx, n) {
 		side = append(side, c.host)
 	}
+	side = l.withClients(side, r)
 	return strings.Join(side, " ") + " | the rest", l.mending(n, side, l.without(side), false), nil
+}
+
+// cutAgain parts whoever leads from the other nodes, with its workers and all
+// clients, and does so with the next leader as soon as there is one. What a
+// leader does between its last entry that counts and its end is done often so.
+func (l *Lab) cutAgain(ctx context.Context, r *rand.Rand) (string, func(), error) {
+	const least, spread = 700 * time.Millisecond, 1300 * time.Millisecond
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			n, err := l.leader(ctx)
+			if err != nil {
+				continue
+			}
+			side := []string{n.host, clientsHost}
+			for _, c := range l.crewsAt(ctx, n) {
+				side = append(side, c.host)
+			}
+			mend := l.wires.sever(side, l.without(side), false)
+			_ = sleep(ctx, least+time.Duration(r.Int64N(int64(spread))))
+			mend()
+			_ = sleep(ctx, time.Duration(r.Int64N(int64(spread))))
+		}
+	}()
+	return "whoever leads, its workers and the clients", func() {
+		stop()
+		<-ended
+	}, nil
 }
 
 func (l *Lab) cutWorkers(_ context.Context, r *rand.Rand) (string, func(), error) {

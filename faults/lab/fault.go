@@ -30,6 +30,7 @@ const (
 	cutBridge        = "partition: bridge"
 	cutLeaderWorkers = "partition: leader with its workers"
 	cutLeader        = "partition: leader alone"
+	cutAgain         = "partition: one leader after the other"
 	cutWorkers       = "partition: workers from all nodes"
 	cutWorkersNode   = "partition: workers from their node"
 	netLoss          = "packets lost"
@@ -72,6 +73,7 @@ func (l *Lab) faultKinds() []faultKind {
 		{cutBridge, 4, true, s, 9 * s, l.cutBridge},
 		{cutLeaderWorkers, 5, true, s, 9 * s, l.cutLeaderWorkers},
 		{cutLeader, 5, true, s, 9 * s, l.cutNode(true)},
+		{cutAgain, 8, true, 3 * s, 8 * s, l.cutAgain},
 		{cutWorkers, 4, true, s, 20 * s, l.cutWorkers},
 		{cutWorkersNode, 4, true, s, 9 * s, l.cutWorkersNode},
 		{netLoss, 4, true, 2 * s, 9 * s, l.spoilNet(true)},
@@ -81,7 +83,7 @@ func (l *Lab) faultKinds() []faultKind {
 		{diskFails, 3, false, s / 2, 4 * s, l.spoilDisk(diskFlaky)},
 		{diskIsSlow, 3, false, s, 8 * s, l.spoilDisk(diskSlow + "40ms")},
 		{diskFull, 2, true, s, 5 * s, l.fill},
-		{crewKill, 7, false, s / 2, 8 * s, l.killCrew},
+		{crewKill, 7, false, s / 2, 14 * s, l.killCrew},
 		{crewFreeze, 6, false, s, 22 * s, l.freezeCrew},
 		{crewRestart, 3, false, s / 10, s, l.restartCrew},
 		{workerDrain, 5, false, s, 9 * s, l.drainSome},
@@ -330,8 +332,12 @@ func (l *Lab) drainSome(ctx context.Context, r *rand.Rand) (string, func(), erro
 	}, nil
 }
 
-func (l *Lab) skewClock(_ context.Context, r *rand.Rand) (string, func(), error) {
+// skewClock makes the clock of the leader wrong, or that of another node.
+func (l *Lab) skewClock(ctx context.Context, r *rand.Rand) (string, func(), error) {
 	n := l.nodes[r.IntN(len(l.nodes))]
+	if leader, err := l.leader(ctx); err == nil && r.IntN(3) > 0 {
+		n = leader
+	}
 	by := []time.Duration{-time.Hour, -time.Minute, -time.Second, time.Second, time.Minute, time.Hour, 24 * time.Hour}[r.IntN(7)]
 	return l.skew(n, by)
 }

@@ -21,9 +21,15 @@ type record struct {
 	at          time.Time // when it was applied first
 	index, term uint64
 	data        []byte
+	hash        uint64 // of the node's state after the entry; 0: not asked
 }
 
-const recordHead = 28
+const recordHead = 36
+
+// hashEvery is how often a node writes its state's hash down, in entries; it
+// does so also after the first entry that it applies, and where the log has a
+// gap, which may be a snapshot that it took over.
+const hashEvery = 128
 
 // Journal gives a function that writes down each entry that a node applies, in a
 // new file. A node that is killed leaves a torn last record at most.
@@ -33,33 +39,42 @@ func Journal(dir, node string) (func(index, term uint64, entry *fsm.Entry, _ fsm
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	var buf []byte
-	return func(index, term uint64, entry *fsm.Entry, _ fsm.View) {
+	last, hash := ^uint64(0), uint64(0)
+	return func(index, term uint64, entry *fsm.Entry, state fsm.View) {
 		data, err := entry.Encode()
 		if err != nil {
 			return // it was decoded from such an encoding
 		}
+		if hash = 0; index%hashEvery == 0 || index != last+1 {
+			hash = state.Hash()
+		}
+		last = index
 		buf = binary.BigEndian.AppendUint64(buf[:0], uint64(time.Now().UnixNano())) //nolint:gosec // after 1970
 		buf = binary.BigEndian.AppendUint64(buf, index)
 		buf = binary.BigEndian.AppendUint64(buf, term)
+		buf = binary.BigEndian.AppendUint64(buf, hash)
 		buf = binary.BigEndian.AppendUint32(buf, uint32(len(data))) //nolint:gosec // entries are small
 		buf = append(buf, data...)
 		_, _ = f.Write(buf) // what is missing is missed by the judge
 	}, nil
 }
 
-// readJournals merges the journals of a directory by index. Two nodes that
-// applied different entries at one index are an error: the log itself is broken.
-func readJournals(dir string) ([]record, error) {
+// readJournals merges the journals of a directory by index, and gives every
+// record with a hash besides. Two nodes that applied different entries at one
+// index are an error: the log itself is broken.
+func readJournals(dir string) (log, hashes []record, broken error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.journal"))
 	if err != nil {
-		return nil, fmt.Errorf("journals: %w", err)
+		return nil, nil, fmt.Errorf("journals: %w", err)
 	}
 	merged := map[uint64]record{}
-	var broken error
 	for _, file := range files {
 		node, _, _ := strings.Cut(filepath.Base(file), ".")
 		node = node[:strings.LastIndexByte(node, '-')]
 		err := readJournal(file, node, func(r record) {
+			if r.hash != 0 {
+				hashes = append(hashes, record{node: r.node, at: r.at, index: r.index, hash: r.hash})
+			}
 			o, seen := merged[r.index]
 			switch {
 			case seen && (o.term != r.term || string(o.data) != string(r.data)):
@@ -69,15 +84,15 @@ func readJournals(dir string) ([]record, error) {
 			}
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	out := make([]record, 0, len(merged))
+	log = make([]record, 0, len(merged))
 	for _, r := range merged {
-		out = append(out, r)
+		log = append(log, r)
 	}
-	slices.SortFunc(out, func(a, b record) int { return int(int64(a.index) - int64(b.index)) }) //nolint:gosec // far below
-	return out, broken
+	slices.SortFunc(log, func(a, b record) int { return int(int64(a.index) - int64(b.index)) }) //nolint:gosec // far below
+	return log, hashes, broken
 }
 
 func readJournal(file, node string, take func(record)) error {
@@ -95,7 +110,7 @@ func readJournal(file, node string, take func(record)) error {
 		r := record{
 			node: node, at: time.Unix(0, int64(binary.BigEndian.Uint64(head[:]))), //nolint:gosec // as written
 			index: binary.BigEndian.Uint64(head[8:]), term: binary.BigEndian.Uint64(head[16:]),
-			data: make([]byte, binary.BigEndian.Uint32(head[24:])),
+			hash: binary.BigEndian.Uint64(head[24:]), data: make([]byte, binary.BigEndian.Uint32(head[32:])),
 		}
 		if _, err := io.ReadFull(in, r.data); err != nil {
 			return nil // torn

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +21,9 @@ const (
 	// endPatience is how long the judge waits for all runs to end: longer than
 	// every timeout of a task that may begin when all is healed.
 	endPatience = scheduleTimeout + executionTimeout + 105*time.Second
+	// stillPatience is how long nothing may change before nothing will: longer than
+	// each of these timeouts.
+	stillPatience = max(scheduleTimeout, executionTimeout, deliveryTimeout) + 15*time.Second
 	// resultsPatience is how long it then waits for clients to be told.
 	resultsPatience = 45 * time.Second
 )
@@ -45,19 +49,15 @@ func (l *Lab) judge(ctx context.Context, s Scenario, broken error) (*Report, err
 		return nil, err
 	}
 	l.readNodeLogs()
-	log, torn := readJournals(l.journals())
+	log, hashes, torn := readJournals(l.journals())
 	r := newReplayer(l.history)
 	r.want = seq
-	for _, e := range l.history.History() {
-		if e.Kind == history.Invoke && e.Op == history.OpTrigger {
-			r.invoked[e.Call] = e.At
-		}
-	}
+	r.learn(l.history.History(), hashes)
 	if err := r.play(log); err != nil {
 		return nil, err
 	}
 	if r.wantHash != "" {
-		l.history.Add(history.Event{Kind: history.Hash, Node: "the judge's replay", Index: seq, Hash: r.hashLike(equal)})
+		l.history.Add(history.Event{Kind: history.Hash, Node: theReplay, Seq: seq, Hash: r.hashLike(equal)})
 	}
 	r.at = l.history.Start().Add(rest)
 	l.history.AddAt(r.at, history.Event{Kind: history.Rest})
@@ -71,7 +71,7 @@ func (l *Lab) judge(ctx context.Context, s Scenario, broken error) (*Report, err
 	if s.after != nil {
 		after = s.after(h)
 	}
-	for _, e := range []error{broken, torn, after} {
+	for _, e := range []error{broken, torn, after, gaveUp(h)} {
 		if e != nil {
 			report.Broken = append(report.Broken, e.Error())
 		}
@@ -89,9 +89,20 @@ func nameRuns(h history.History, calls map[string]string) {
 	}
 }
 
-// awaitEnd waits until no run is live.
+// gaveUp names the nodes that ended by themselves, but for a disk that failed.
+func gaveUp(h history.History) (err error) {
+	for _, e := range h {
+		if e.Kind == history.NodeStop && e.Detail != exited(killed) && e.Detail != exited(0) && e.Detail != exited(diskExit) {
+			err = errors.Join(err, fmt.Errorf("%s ended by itself at %v: %s", e.Node, e.At, e.Detail))
+		}
+	}
+	return err
+}
+
+// awaitEnd waits until no run is live, or nothing moves any more.
 func (l *Lab) awaitEnd(ctx context.Context) error {
-	live := int64(-1)
+	live, seq, moved := int64(-1), uint64(0), time.Now()
+	stuck := false
 	err := until(ctx, endPatience, "all runs to end", func() bool {
 		one, cancel := context.WithTimeout(l.asAdmin(ctx), 3*time.Second)
 		defer cancel()
@@ -99,12 +110,22 @@ func (l *Lab) awaitEnd(ctx context.Context) error {
 		if err != nil {
 			return false
 		}
-		live = st.GetLiveRuns()
+		newest := uint64(0)
+		for _, n := range st.GetNodes() {
+			newest = max(newest, n.GetSeq())
+		}
+		if live != st.GetLiveRuns() || seq != newest {
+			live, seq, moved = st.GetLiveRuns(), newest, time.Now()
+		}
 		time.Sleep(pollEvery)
-		return live == 0 && st.GetLeader() != ""
+		stuck = time.Since(moved) > stillPatience
+		return stuck || live == 0 && st.GetLeader() != ""
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("%w; %d are live", err, live)
+	case stuck:
+		return fmt.Errorf("nothing has changed for %s, and %d runs are live", stillPatience, live)
 	}
 	return nil
 }
@@ -140,7 +161,7 @@ func (l *Lab) compare(ctx context.Context) (seq uint64, hashes []string) {
 		}
 		seq = n.GetSeq()
 		hashes = append(hashes, n.GetStateHash())
-		l.history.Add(history.Event{Kind: history.Hash, Node: n.GetName(), Index: n.GetSeq(), Hash: n.GetStateHash()})
+		l.history.Add(history.Event{Kind: history.Hash, Node: n.GetName(), Seq: n.GetSeq(), Hash: n.GetStateHash()})
 	}
 	return seq, hashes
 }

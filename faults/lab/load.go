@@ -100,9 +100,7 @@ func (c *client) work(ctx context.Context, ld *load) {
 			if c.lab.favourite != "" && c.rand.IntN(8) == 0 {
 				opts = append(opts, limpet.WithRunWorker(c.lab.favourite))
 			}
-			if run := c.trigger(ctx, c.pickFlow(), c.pickInput(), opts...); run != nil && c.rand.IntN(4) > 0 {
-				c.await(ctx, ld, run)
-			}
+			c.start(ctx, ld, opts...)
 		case p < 84:
 			c.cancel(ctx, c.recent())
 		case p < 89:
@@ -114,13 +112,31 @@ func (c *client) work(ctx context.Context, ld *load) {
 	}
 }
 
+// start starts a run: mostly as the SDK does, and now and then without its
+// patience. Its run is looked for at once at some node, or its result waited for.
+func (c *client) start(ctx context.Context, ld *load, opts ...limpet.RunOption) {
+	var id string
+	var run *limpet.RunRef
+	if c.rand.IntN(3) == 0 {
+		id = c.insist(ctx, c.pickFlow(), c.pickInput())
+	} else if run = c.trigger(ctx, c.pickFlow(), c.pickInput(), opts...); run != nil {
+		id = run.ID()
+	}
+	if c.rand.IntN(3) == 0 {
+		c.read(ctx, id)
+	}
+	if run != nil && c.rand.IntN(4) > 0 {
+		c.await(ctx, ld, run)
+	}
+}
+
 func (c *client) pickFlow() string {
 	return []string{flowOne, flowGraph, flowChain, flowChain, flowFan}[c.rand.IntN(5)]
 }
 
 func (c *client) pickInput() input {
 	in := input{Ms: int64(10 + c.rand.IntN(400)), Fails: c.rand.IntN(10) == 0, Child: c.rand.IntN(3) == 0}
-	if c.rand.IntN(25) == 0 {
+	if c.rand.IntN(15) == 0 {
 		in.Ms = int64(2000 + c.rand.IntN(4000))
 	}
 	return in
@@ -176,14 +192,18 @@ func (c *client) trigger(ctx context.Context, flow string, in input, opts ...lim
 		return nil
 	}
 	outcome(nil, ref.ID(), "")
+	c.remember(ref.ID())
+	return ref
+}
+
+func (c *client) remember(run string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	const keep = 20
-	c.runs = append(c.runs, ref.ID())
+	c.runs = append(c.runs, run)
 	if len(c.runs) > keep {
 		c.runs = c.runs[1:]
 	}
-	return ref
 }
 
 // await waits for a run's result, beside the client's other calls.

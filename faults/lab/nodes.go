@@ -140,10 +140,13 @@ func (l *Lab) startNode(n *node) error {
 		n.mu.Lock()
 		n.exits = append(n.exits, code)
 		n.mu.Unlock()
-		l.history.Add(history.Event{Kind: history.NodeStop, Node: n.name, Detail: "exit " + strconv.Itoa(code)})
+		l.history.Add(history.Event{Kind: history.NodeStop, Node: n.name, Detail: exited(code)})
 	}()
 	return nil
 }
+
+// exited is how the history tells of an exit code.
+func exited(code int) string { return "exit " + strconv.Itoa(code) }
 
 func (n *node) up() bool {
 	n.mu.Lock()

@@ -3,16 +3,10 @@ package lab
 import (
 	"context"
 	"errors"
-	"fmt"
+	"math/rand/v2"
 	"syscall"
 	"time"
 
-	"github.com/google/uuid"
-	"google.golang.org/grpc/metadata"
-
-	"github.com/limpet-dev/limpet/api/compat"
-	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
-	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	limpet "github.com/limpet-dev/limpet/client"
 	"github.com/limpet-dev/limpet/faults/history"
 )
@@ -29,14 +23,8 @@ func triggerRetried(ctx context.Context, l *Lab) error {
 			return err
 		}
 		call, outcome := c.invoke(history.OpTrigger, "", flowOne)
-		id := uuid.NewString()
-		request := &compatv1.TriggerWorkflowRequest{Name: flowOne, Input: `{"ms":20}`, AdditionalMetadata: new(fmt.Sprintf(`{%q:%q}`, callName, call))}
-		trigger := func(n *node, patience time.Duration) (string, error) {
-			one, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(l.asAdmin(ctx), limpetv1.HeaderRequestID, id), patience)
-			defer cancel()
-			res, err := compat.NewWorkflowServiceClient(n.conn).TriggerWorkflow(one, request)
-			return res.GetWorkflowRunId(), err
-		}
+		order := l.order(flowOne, input{Ms: 20}, call)
+		trigger := func(n *node, patience time.Duration) (string, error) { return order.give(ctx, n, patience) }
 		err = l.during(ctx, leaderKill, leader.name, func() (func(), error) {
 			first := make(chan struct{})
 			go func() {
@@ -107,6 +95,15 @@ func noQuorum(ctx context.Context, l *Lab) error {
 	return errors.Join(err, allOn(w.GetId(), out))
 }
 
+func leadersDeposed(ctx context.Context, l *Lab) error {
+	const long = 20 * time.Second
+	chance := rand.New(rand.NewPCG(l.cfg.Seed, 11)) //nolint:gosec // repeatable on purpose
+	return l.during(ctx, cutAgain, "whoever leads, its workers and the clients", func() (func(), error) {
+		_, end, err := l.cutAgain(ctx, chance)
+		return end, err
+	}, func() error { return sleep(ctx, long) })
+}
+
 func rollingRestart(ctx context.Context, l *Lab) error {
 	for range 2 {
 		for _, n := range l.nodes {
@@ -120,6 +117,23 @@ func rollingRestart(ctx context.Context, l *Lab) error {
 		}
 	}
 	return nil
+}
+
+// frozenWhileRolling makes silent workers whose streams their nodes have ended:
+// no leader of the moment may take its own short time for theirs.
+func frozenWhileRolling(ctx context.Context, l *Lab) error {
+	crew := l.crews[len(l.crews)-1] // without gossip nobody can say that it is gone
+	const after = 12 * time.Second
+	return l.during(ctx, crewFreeze, crew.name, func() (func(), error) { return l.freeze(crew), nil }, func() error {
+		for _, n := range l.nodes {
+			l.stopNode(n, syscall.SIGTERM)
+			l.mustStart(n)
+			if err := l.awaitNode(ctx, n); err != nil {
+				return err
+			}
+		}
+		return sleep(ctx, after)
+	})
 }
 
 func diskStallsUnderLeader(ctx context.Context, l *Lab) error {

@@ -107,8 +107,9 @@ func journalOf(t *testing.T, dir, node string, entries []*fsm.Entry) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	state := fsm.NewMachine().View()
 	for i, e := range entries {
-		add(uint64(i)+1, 1, e, fsm.View{})
+		add(uint64(i)+1, 1, e, state)
 	}
 }
 
@@ -137,9 +138,9 @@ func TestJournalsOfAllNodesMakeOneLog(t *testing.T) {
 	}
 	_, _ = f.WriteString("torn")
 	_ = f.Close()
-	log, err := readJournals(dir)
-	if err != nil || len(log) != 2 {
-		t.Fatalf("%d entries, %v", len(log), err)
+	log, hashes, err := readJournals(dir)
+	if err != nil || len(log) != 2 || len(hashes) != 2 {
+		t.Fatalf("%d entries, %d hashes, %v", len(log), len(hashes), err)
 	}
 	h := history.NewRecorder(nil)
 	if err := newReplayer(h).play(log); err != nil {
@@ -155,7 +156,7 @@ func TestJournalsOfAllNodesMakeOneLog(t *testing.T) {
 		t.Errorf("%d leases of two workers", leases)
 	}
 	journalOf(t, dir, "node-3", []*fsm.Entry{b})
-	if _, err := readJournals(dir); err == nil || !strings.Contains(err.Error(), "entry 1 is of term 1 at") {
+	if _, _, err := readJournals(dir); err == nil || !strings.Contains(err.Error(), "entry 1 is of term 1 at") {
 		t.Errorf("two entries with one index: %v", err)
 	}
 }

@@ -67,10 +67,13 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// exit is the code that the process ended with, -1 for a signal.
+// killed is the exit code of a process that a signal ended.
+const killed = -1
+
+// exit is the code that the process ended with.
 func (p *process) exit() int {
 	if p.running() {
-		return -1
+		return killed
 	}
 	return p.cmd.ProcessState.ExitCode()
 }

@@ -22,10 +22,13 @@ type replayer struct {
 	pins    map[fsm.RunID]fsm.WorkerID
 	leases  map[fsm.WorkerID]string
 	status  map[fsm.RunID]fsm.Status
-	invoked map[string]time.Duration // when a call was made
-	calls   map[string]string        // the run that a call has started
-	callOf  map[fsm.RunID]string     // and the other way
+	streams map[fsm.WorkerID]fsm.SessionID
+	seen    evidence
+	calls   map[string]string    // the run that a call has started
+	callOf  map[fsm.RunID]string // and the other way
 
+	now      fsm.Instant // cluster time of the entry that is played
+	term     uint64
 	want     uint64   // the seq at which nodes told their hash
 	wantHash string   // the newest hash there
 	hashes   []string // all: deadlines change the state and not the seq
@@ -34,7 +37,7 @@ type replayer struct {
 func newReplayer(into *history.Recorder) *replayer {
 	return &replayer{
 		machine: fsm.NewMachine(), into: into, held: map[fsm.TaskRunID]fsm.TaskRun{}, pins: map[fsm.RunID]fsm.WorkerID{},
-		leases: map[fsm.WorkerID]string{}, status: map[fsm.RunID]fsm.Status{}, invoked: map[string]time.Duration{}, calls: map[string]string{}, callOf: map[fsm.RunID]string{},
+		leases: map[fsm.WorkerID]string{}, status: map[fsm.RunID]fsm.Status{}, streams: map[fsm.WorkerID]fsm.SessionID{}, seen: newEvidence(), calls: map[string]string{}, callOf: map[fsm.RunID]string{},
 	}
 }
 
@@ -45,13 +48,16 @@ func (r *replayer) play(log []record) error {
 		if err != nil {
 			return fmt.Errorf("entry %d of the journal: %w", e.index, err)
 		}
-		r.at = e.at
+		r.at, r.now, r.term = e.at, entry.Stamp.Instant, e.term
 		r.tell(r.machine.Begin(entry.Stamp).Effects)
 		for i := range entry.Commands {
 			r.tell(r.machine.ApplyCommands(entry.Commands[i : i+1]).Effects)
 		}
+		if r.seen.hashed[e.index] {
+			r.add(history.Event{Kind: history.Hash, Node: theReplay, Index: e.index, Hash: hashText(r.machine.View().Hash())})
+		}
 		if r.want != 0 && uint64(r.machine.Peek().Seq()) == r.want {
-			r.wantHash = fmt.Sprintf("%016x", r.machine.View().Hash())
+			r.wantHash = hashText(r.machine.View().Hash())
 			r.hashes = append(r.hashes, r.wantHash)
 		}
 	}
@@ -84,6 +90,7 @@ func (r *replayer) lease(v fsm.View, id fsm.WorkerID) {
 	if !ok {
 		return
 	}
+	r.stream(w)
 	now := fmt.Sprint(w.Lease.Epoch, w.Lease.State, w.Mode)
 	if r.leases[id] == now {
 		return
@@ -92,6 +99,9 @@ func (r *replayer) lease(v fsm.View, id fsm.WorkerID) {
 	r.add(history.Event{
 		Kind: history.Lease, Worker: string(id), Epoch: w.Lease.Epoch, Status: w.Lease.State.String(), Mode: w.Mode.String(), Detail: w.Lease.Reason,
 	})
+	if w.Lease.State == fsm.LeaseLost {
+		r.lost(w)
+	}
 }
 
 func (r *replayer) run(v fsm.View, run *fsm.Run) {
@@ -160,11 +170,12 @@ func (r *replayer) ended(v fsm.View, id fsm.TaskRunID) {
 	}
 	if !was {
 		if t.Status == fsm.Failed && strings.HasPrefix(t.Error, "SCHEDULE_TIMEOUT") {
-			r.fired(v, t, "schedule timeout", scheduleTimeout)
+			r.unscheduled(v, t)
 		}
 		return
 	}
 	if t.Status.Held() && t.Attempt == old.Attempt && t.Worker == old.Worker {
+		r.held[id] = *t
 		return
 	}
 	delete(r.held, id)
@@ -176,26 +187,12 @@ func (r *replayer) ended(v fsm.View, id fsm.TaskRunID) {
 		e.Attempt, e.Output = t.Attempt, string(t.Output)
 	}
 	r.add(e)
-	if strings.HasPrefix(t.Error, "TIMED_OUT") {
-		r.fired(v, t, "execution timeout", executionTimeout)
+	switch {
+	case strings.HasPrefix(t.Error, "TIMED_OUT"):
+		r.overrun(v, t, &old)
+	case old.Status == fsm.Assigned && t.Requeues > old.Requeues && r.now >= old.Deadline:
+		r.undelivered(&old)
 	}
-}
-
-// fired tells of a deadline of a run that a client has started: it cannot come
-// sooner than the timeout after that call.
-func (r *replayer) fired(v fsm.View, t *fsm.TaskRun, cause string, limit time.Duration) {
-	run, ok := v.Run(t.Run)
-	if !ok {
-		return
-	}
-	var metadata map[string]any
-	_ = json.Unmarshal(run.Metadata, &metadata) // there may be none
-	call, _ := metadata[callName].(string)
-	since, ok := r.invoked[call]
-	if !ok {
-		return
-	}
-	r.add(history.Event{Kind: history.Fired, Run: string(t.Run), TaskRun: string(t.ID), Worker: string(t.Worker), Cause: cause, Since: since, Limit: limit})
 }
 
 func (r *replayer) assigned(v fsm.View, id fsm.TaskRunID, strategy string) {
@@ -204,6 +201,7 @@ func (r *replayer) assigned(v fsm.View, id fsm.TaskRunID, strategy string) {
 		return
 	}
 	r.held[id] = *t
+	r.seen.assigned[t.ID] = r.at
 	r.add(history.Event{
 		Kind: history.Assigned, Run: string(t.Run), TaskRun: string(id), Worker: string(t.Worker), Attempt: t.Attempt, Epoch: t.Epoch,
 		Strategy: strategy, Cause: t.Reason, Lender: string(t.Lender), Task: v.Task(t).Name,

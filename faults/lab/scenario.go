@@ -33,6 +33,7 @@ type Scenario struct {
 func Scenarios() []Scenario {
 	return []Scenario{
 		{Name: "leader-with-its-workers", wired: true, play: leaderWithWorkers, About: "The leader and the workers that are connected to it are cut off from all others for 20 s; the others go on."},
+		{Name: "leaders-deposed", wired: true, play: leadersDeposed, About: "For 20 s every leader is cut off as soon as there is one, for a second or two, with its workers and all clients: what it did in vain leaves no trace."},
 		{Name: "worker-and-leader-die", Workers: 20, play: workerAndLeaderDie, About: "A worker and the leader are killed in the same moment, three times; the worker's HARD run goes on there when it is back."},
 		{Name: "pinned-worker-cut", Workers: 20, wired: true, quiet: true, Short: true, play: pinnedWorkerCut, About: "The node of a pinned worker loses the leader but not the worker: the run stays where it is pinned."},
 		{Name: "all-nodes-killed", play: allNodesKilled, About: "All nodes are killed at once, twice, under load: what was acknowledged is there."},
@@ -45,6 +46,7 @@ func Scenarios() []Scenario {
 		{Name: "trigger-retried", Workers: 10, quiet: true, Short: true, play: triggerRetried, About: "The node that took a trigger is killed before it answers, and the client asks another: one run."},
 		{Name: "no-quorum", Workers: 20, quiet: true, play: noQuorum, About: "Two of three nodes are frozen for 30 s: nothing is acknowledged, nothing lost, and HARD runs end where they began."},
 		{Name: "rolling-restart", play: rollingRestart, About: "One node after the other is stopped and started under load, as an upgrade does."},
+		{Name: "frozen-while-rolling", Workers: 20, play: frozenWhileRolling, About: "Workers are frozen while one node after the other is restarted: each new leader gives their leases the whole time."},
 		{Name: "disk-stalls", Workers: 20, play: diskStallsUnderLeader, About: "The disk of the leader hangs and its heartbeats do not: another node leads within seconds."},
 	}
 }

@@ -103,9 +103,9 @@ func WorkerMain(ctx context.Context, cfg WorkerConfig) error {
 			limpet.WithWorkflows(flows.all()...), limpet.WithSlots(int32(cfg.Slots)), //nolint:gosec // our own figure
 			limpet.WithDrainTimeout(10 * time.Second),
 		}
-		if agent { // it has the identity, and gossips
+		if agent || !cfg.Identities { // the agent has the identity, and gossips; other SDKs have neither
 			opts = append(opts, limpet.WithoutGossip())
-		} else if cfg.Identities {
+		} else {
 			opts = append(opts, limpet.WithIdentity(name))
 		}
 		w, err := limpet.NewWorker(c, name, opts...)

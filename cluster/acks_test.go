@@ -1,0 +1,52 @@
+package cluster
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// A leader was frozen, and another was elected and took a trigger. When it woke
+// up it read an answer that had lain in a buffer since before, took it for the
+// word that it still led, and told a client that the run does not exist.
+func TestAnAnswerFromBeforeTheReadDoesNotConfirmTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a acks
+		servers := []raft.Server{{ID: "a"}, {ID: "b"}, {ID: "c"}, {ID: "guest", Suffrage: raft.Nonvoter}}
+		sure := func(term uint64, since time.Time) bool {
+			got, _ := a.confirm("a", servers, term, since)
+			return got
+		}
+		before := time.Now()
+		time.Sleep(time.Minute) // frozen
+		began := time.Now()
+		a.note("b", before, 7)
+		a.note("c", before, 7)
+		if sure(7, began) {
+			t.Error("answers to what was asked before the read confirm it")
+		}
+		a.note("guest", began, 7)
+		if sure(7, began) {
+			t.Error("one who has no vote confirms the leader")
+		}
+		a.note("b", began, 6)
+		if sure(7, began) {
+			t.Error("a follower of an earlier term confirms the leader")
+		}
+		_, changed := a.confirm("a", servers, 7, began)
+		a.note("b", began, 7)
+		select {
+		case <-changed:
+		default:
+			t.Error("who waits is not told of an answer")
+		}
+		if !sure(7, began) {
+			t.Error("two of three, one of them the leader itself, do not confirm it")
+		}
+		if got, _ := a.confirm("a", servers[:1], 7, time.Now()); !got {
+			t.Error("a leader without followers is not sure of itself")
+		}
+	})
+}
