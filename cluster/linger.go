@@ -11,7 +11,7 @@ const (
 	// leastLinger is how many have to be under way before it is worth waiting.
 	leastLinger = 4
 	// lingerOf a commit is the longest wait, and lingerMost whatever a commit takes.
-	lingerOf   = 0.5
+	lingerOf   = 1.0
 	lingerMost = 5 * time.Millisecond
 	// smooth is the weight of the newest in an average.
 	smooth = 0.2
@@ -22,8 +22,8 @@ const (
 // Callers that wait for an answer come in waves: an entry is committed, its
 // callers hear of it, and go on with what is next. The first of them would get an
 // entry of their own, and make all others wait for it. The pacer knows about how
-// many are under way, and lets the entry wait for most of them, no longer than
-// half of what a commit takes. When they do not come, it expects fewer.
+// many are under way, and lets the entry wait for most of them, no longer than a
+// commit takes. When they do not come, it expects fewer.
 type pacer struct {
 	commands float64      // under way at a commit: committed by it, or waiting
 	trust    float64      // 0 to 1: how well that told what comes

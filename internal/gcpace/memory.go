@@ -53,8 +53,8 @@ func machineMemory(meminfo string) uint64 {
 }
 
 // groupMemory reads a number of bytes; "max" is no limit.
-func groupMemory(max string) uint64 {
-	n, err := strconv.ParseUint(strings.TrimSpace(max), 10, 64)
+func groupMemory(limit string) uint64 {
+	n, err := strconv.ParseUint(strings.TrimSpace(limit), 10, 64)
 	if err != nil {
 		return 0
 	}
