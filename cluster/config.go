@@ -128,8 +128,9 @@ type RaftConfig struct {
 	// CommitTimeout bounds how late a follower learns of a commit on a quiet
 	// cluster.
 	CommitTimeout time.Duration
-	// SnapshotInterval is how often the two thresholds below are looked at:
-	// entries, and bytes of entries, since the last snapshot.
+	// A snapshot is due after so many entries, looked at once in one to two
+	// SnapshotIntervals, or so many bytes of them; after more if the latest snapshot
+	// is long (see logged).
 	SnapshotInterval  time.Duration
 	SnapshotThreshold uint64
 	SnapshotBytes     uint64

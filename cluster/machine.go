@@ -60,7 +60,7 @@ type machine struct {
 	guesses speculations
 
 	now   atomic.Pointer[applied]
-	bytes atomic.Uint64 // of entries since the last snapshot
+	logged logged
 
 	waitMu sync.Mutex
 	moved  chan struct{} // closed at the next publication; nil if nobody waits
@@ -104,7 +104,7 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 			results, effects = append(results, out.Results...), append(effects, out.Effects...)
 		}
 		last, answers[i] = l.Index, lastSeq(out.Results)
-		f.bytes.Add(uint64(len(l.Data)))
+		f.logged.add(len(l.Data))
 		if f.onApplied != nil {
 			f.tellApplied(l)
 		}
@@ -183,14 +183,15 @@ func (f *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if f.broken != nil {
 		return nil, fmt.Errorf("no snapshot of a stopped machine: %w", f.broken)
 	}
-	f.bytes.Store(0)
-	return snapshot{f.machine().View(), f.onSnapshot}, nil
+	f.logged.reset()
+	return snapshot{f.machine().View(), f.onSnapshot, &f.logged}, nil
 }
 
 // Restore implements raft.FSM. Commands of this node may have been applied in
 // what the snapshot skips, so their callers' commands are sent again.
 func (f *machine) Restore(rc io.ReadCloser) error {
-	m, err := fsm.ReadSnapshot(rc)
+	in := &counted{Reader: rc}
+	m, err := fsm.ReadSnapshot(in)
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
@@ -200,7 +201,8 @@ func (f *machine) Restore(rc io.ReadCloser) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.m, f.ahead = m, nil
-	f.bytes.Store(0)
+	f.logged.reset()
+	f.logged.latest.Store(in.bytes)
 	f.publish(0)
 	f.onRestore()
 	return nil
@@ -210,6 +212,7 @@ func (f *machine) Restore(rc io.ReadCloser) error {
 type snapshot struct {
 	view   fsm.View
 	before func()
+	logged *logged
 }
 
 // Persist implements raft.FSMSnapshot.
@@ -217,13 +220,15 @@ func (s snapshot) Persist(sink raft.SnapshotSink) error {
 	if s.before != nil {
 		s.before()
 	}
-	if err := s.view.WriteSnapshot(sink); err != nil {
+	out := &counted{Writer: sink}
+	if err := s.view.WriteSnapshot(out); err != nil {
 		_ = sink.Cancel()
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	if err := sink.Close(); err != nil {
 		return fmt.Errorf("close snapshot: %w", err)
 	}
+	s.logged.latest.Store(out.bytes)
 	return nil
 }
 

@@ -147,7 +147,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 func (n *Node) start() {
 	n.wg.Go(n.port.serve)
 	for _, run := range []func(context.Context){
-		n.fanout.run, n.forward.run, n.lead, n.gossip.join, n.form, n.vouch, n.greet, n.disown, n.watchContact, n.watchLeader, n.tend,
+		n.fanout.run, n.forward.run, n.lead, n.gossip.join, n.form, n.vouch, n.greet, n.disown, n.watchContact, n.watchLeader, n.tend, n.snapshots,
 	} {
 		n.wg.Go(func() { run(n.ctx) })
 	}

@@ -2,8 +2,8 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
 	"net"
 	"time"
 
@@ -19,7 +19,7 @@ func openRaft(cfg *Config, s *storage, f *machine, t raft.Transport, log hclog.L
 	rc.LocalID = raft.ServerID(cfg.Name)
 	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = cfg.Raft.Heartbeat, cfg.Raft.Election, cfg.Raft.Lease
 	rc.CommitTimeout = cfg.Raft.CommitTimeout
-	rc.SnapshotInterval, rc.SnapshotThreshold, rc.TrailingLogs = cfg.Raft.SnapshotInterval, cfg.Raft.SnapshotThreshold, cfg.Raft.TrailingLogs
+	rc.SnapshotThreshold, rc.TrailingLogs = math.MaxUint64, cfg.Raft.TrailingLogs // see Node.snapshots
 	rc.ShutdownOnRemove = false // a node that was removed may be added again
 	rc.NoLegacyTelemetry = true
 	rc.Logger = log
@@ -75,8 +75,7 @@ func (n *Node) watchLeader(ctx context.Context) {
 	}
 }
 
-// tend looks after slow things: the size of the log and what gossip says of
-// this node.
+// tend looks after what gossip says of this node.
 func (n *Node) tend(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -88,11 +87,6 @@ func (n *Node) tend(ctx context.Context) {
 		}
 		if id := n.View().ClusterID(); n.gossip.table.setCluster(id) {
 			n.gossip.publish(func(m *limpetv1.GossipMeta) { m.ClusterId = id })
-		}
-		if n.machine.bytes.Load() >= n.cfg.Raft.SnapshotBytes {
-			if err := n.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
-				n.log.Warn("snapshot; trying again", "error", err)
-			}
 		}
 	}
 }

@@ -1,0 +1,91 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// logged counts what was applied since the latest snapshot, and says whether it is
+// time for another.
+//
+// A snapshot writes the whole state, whatever has changed. With fixed thresholds a
+// large state would be written again and again under a load that barely touches it.
+// So the thresholds grow with the snapshot: at least half as much log comes between
+// two of them as each is long. All that snapshots write is then in proportion to
+// the log, and what a restart reads to the state.
+type logged struct {
+	entries, bytes atomic.Uint64
+	latest         atomic.Uint64 // length of the latest snapshot, in bytes
+}
+
+// perSnapshot is how much of a snapshot's length there is of log before the next.
+const perSnapshot = 0.5
+
+// add notes an applied entry.
+func (l *logged) add(bytes int) {
+	l.entries.Add(1)
+	l.bytes.Add(uint64(bytes))
+}
+
+func (l *logged) reset() {
+	l.entries.Store(0)
+	l.bytes.Store(0)
+}
+
+// due reports whether either threshold is reached.
+func (l *logged) due(c *RaftConfig) (entries, bytes bool) {
+	scale := max(1, perSnapshot*float64(l.latest.Load())/float64(c.SnapshotBytes))
+	return float64(l.entries.Load()) >= scale*float64(c.SnapshotThreshold), float64(l.bytes.Load()) >= scale*float64(c.SnapshotBytes)
+}
+
+// snapshots makes snapshots when they are due. Raft's own way of doing so knows
+// nothing of their length. The nodes of a cluster do not make them all at once.
+func (n *Node) snapshots(ctx context.Context) {
+	c := &n.cfg.Raft
+	tick := time.NewTicker(min(time.Second, c.SnapshotInterval))
+	defer tick.Stop()
+	look := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		entries, bytes := n.machine.logged.due(c)
+		if !bytes && (!entries || time.Now().Before(look)) {
+			continue
+		}
+		if err := n.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
+			n.log.Warn("snapshot; trying again", "error", err)
+		}
+		look = time.Now().Add(c.SnapshotInterval + rand.N(c.SnapshotInterval)) //nolint:gosec // no secret
+	}
+}
+
+// counted counts the bytes that are read and written through it.
+type counted struct {
+	io.Reader
+	io.Writer
+
+	bytes uint64
+}
+
+// Read implements io.Reader.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.bytes += uint64(n)
+	return n, err //nolint:wrapcheck // the reader's own
+}
+
+// Write implements io.Writer.
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.bytes += uint64(n)
+	return n, err //nolint:wrapcheck // the writer's own
+}
