@@ -3,7 +3,7 @@
 // A node's heap is often small and always busy: at the runtime's own setting it
 // would be collected many times a second, for a fifth of the processor. So a
 // small heap may grow by a fixed amount before it is collected, and a large one
-// by its own size, as always.
+// by its own size, as always, or by half as much again while there is memory.
 package gcpace
 
 import (
@@ -20,8 +20,10 @@ const (
 	share                 = 48
 	leastSlack, mostSlack = 64 << 20, 512 << 20
 	usualSlack            = 192 << 20
-	// least and most bound the percentage; least is the runtime's own.
-	least, most = 100, 2000
+	// least and most bound the percentage; least is the runtime's own. Roomy is the
+	// least while the heap that it makes is below a part of the memory.
+	least, roomy, most = 100, 150, 2000
+	roomyPart          = 4
 
 	every = time.Second
 )
@@ -34,9 +36,9 @@ func Run(ctx context.Context) {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	last, slack := 0, slackOf(memory())
+	last, size := 0, memory()
 	for {
-		if p := percent(liveHeap(), slack); p != last {
+		if p := percent(liveHeap(), size); p != last {
 			debug.SetGCPercent(p)
 			last = p
 		}
@@ -57,14 +59,18 @@ func slackOf(memory uint64) uint64 {
 	return min(max(memory/share, leastSlack), mostSlack)
 }
 
-// percent is the growth that is allowed for a heap of so many live bytes, in
-// steps of its quarter, so that it does not change with every collection.
-func percent(live, slack uint64) int {
+// percent is the growth that is allowed for a heap of so many live bytes in so much
+// memory (0 for unknown), in steps of its quarter, so that it does not change with every collection.
+func percent(live, memory uint64) int {
 	if live == 0 {
 		return most
 	}
-	p := int(min(most, slack*100/live))
-	return max(least, p-p%(max(4, p)/4))
+	p := int(min(most, slackOf(memory)*100/live))
+	floor := least
+	if live/100*(100+roomy) < memory/roomyPart {
+		floor = roomy
+	}
+	return max(floor, p-p%(max(4, p)/4))
 }
 
 // liveHeap is what the latest collection found alive, in bytes.

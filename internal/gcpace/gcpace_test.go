@@ -18,7 +18,7 @@ func TestASmallHeapMayGrowByTheSlackAndALargeOneByItself(t *testing.T) {
 		{192 * mib, least, least},
 		{4096 * mib, least, least},
 	} {
-		if got := percent(c.live, usualSlack); got < c.from || got > c.to {
+		if got := percent(c.live, 0); got < c.from || got > c.to {
 			t.Errorf("percent(%d MiB) = %d, want %d to %d", c.live/mib, got, c.from, c.to)
 		}
 	}
@@ -29,6 +29,23 @@ func TestTheLiveHeapIsKnown(t *testing.T) {
 	runtime.GC()
 	if liveHeap() == 0 {
 		t.Error("the live heap is 0 after a collection")
+	}
+}
+
+func TestALargeHeapMayGrowByMoreWhileThereIsMemory(t *testing.T) {
+	const gib = 1 << 30
+	for _, c := range []struct {
+		live, memory uint64
+		want         int
+	}{
+		{2 * gib, 24 * gib, roomy},
+		{3 * gib, 24 * gib, least},
+		{2 * gib, 16 * gib, least},
+		{2 * gib, 0, least},
+	} {
+		if got := percent(c.live, c.memory); got != c.want {
+			t.Errorf("percent(%d GiB of %d) = %d, want %d", c.live/gib, c.memory/gib, got, c.want)
+		}
 	}
 }
 
