@@ -58,6 +58,7 @@ func (c *Client) call(ctx context.Context, what string, do func(context.Context,
 func (c *Client) callFor(ctx context.Context, what string, each time.Duration, do func(context.Context, grpc.ClientConnInterface) error) error {
 	ctx = metadata.AppendToOutgoingContext(ctx, limpetv1.HeaderRequestID, uuid.NewString())
 	var b backoff
+	unsure := false
 	for {
 		conn, err := c.nodes.Get()
 		if err != nil {
@@ -67,7 +68,11 @@ func (c *Client) callFor(ctx context.Context, what string, each time.Duration, d
 		if err == nil {
 			return nil
 		}
-		if !again(err) || ctx.Err() != nil {
+		// A node that refuses a call says that it did nothing. It cannot know of an
+		// earlier try.
+		repeat := again(err) || unsure && status.Code(err) == codes.ResourceExhausted
+		unsure = true
+		if !repeat || ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		c.cfg.log.Debug("a call is repeated at another node", "call", what, "node", conn.Addr, "error", err)

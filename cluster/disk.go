@@ -38,6 +38,7 @@ type DiskHealth struct {
 	Failures uint64 // errors and stalls
 	Stalls   uint64
 	Slowest  time.Duration
+	Spent    time.Duration // in all writes
 }
 
 // diskGuard is the log store and the stable store as Raft sees them.
@@ -168,7 +169,9 @@ func (g *diskGuard) perform(w *write) error {
 	g.mu.Lock()
 	w.ended = true
 	g.health.Writes++
-	g.health.Slowest = max(g.health.Slowest, time.Since(began))
+	took := time.Since(began)
+	g.health.Slowest = max(g.health.Slowest, took)
+	g.health.Spent += took
 	g.mu.Unlock()
 	<-g.turn
 	return err

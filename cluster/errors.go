@@ -19,6 +19,8 @@ const (
 
 	// errNotLeader says that another node must be asked.
 	errNotLeader = sentinelError("this node is not the leader")
+	// errDeposed says that this node's term is over.
+	errDeposed = sentinelError("another term began")
 	// errBroken says that a peer connection ended before the answer came.
 	errBroken = sentinelError("the peer connection broke")
 )

@@ -46,6 +46,8 @@ type forwarder struct {
 	find        func(context.Context) route // nil when no leader is known
 	resendAfter time.Duration
 	maxWaiting  int
+	// remembers reports whether a command was applied; may be nil.
+	remembers func(requestID string) bool
 
 	mu     sync.Mutex
 	table  waiters
@@ -120,12 +122,13 @@ func (f *forwarder) register(cmd fsm.Command) (*waiter, error) {
 
 // throttle refuses new runs here while the leader would most likely do so.
 func (f *forwarder) throttle(cmd fsm.Command) error {
-	if !throttled(cmd) {
+	id := string(cmd.GetRequestId())
+	if !throttled(cmd) || f.remembers != nil && f.remembers(id) {
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, ok := f.table.byID[string(cmd.GetRequestId())]; ok || f.limit.admit(time.Now()) {
+	if _, ok := f.table.byID[id]; ok || f.limit.admit(time.Now()) {
 		return nil // a command that waits here already may have been done
 	}
 	return &SaturatedError{After: f.limit.advice}

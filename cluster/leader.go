@@ -34,7 +34,7 @@ type reign struct {
 func (r *reign) send(batch []*waiter) ([]refusal, error) {
 	offers := make([]offer, len(batch))
 	for i, w := range batch {
-		offers[i] = offer{w.cmd, w.sends > 1}
+		offers[i] = offer{w.cmd, w.resent}
 	}
 	return r.proposer.take(offers), nil
 }
@@ -98,13 +98,17 @@ func (n *Node) leadTerm(ctx context.Context) {
 
 // reign does the duties until the first error or the end of ctx.
 func (n *Node) reign(ctx context.Context) error {
+	term := n.raft.CurrentTerm()
 	if err := n.raft.Barrier(0).Error(); err != nil {
 		return fmt.Errorf("barrier: %w", err)
+	}
+	if now := n.raft.CurrentTerm(); now != term { // another may have led in between
+		return fmt.Errorf("%w: term %d, and %d after the barrier", errDeposed, term, now)
 	}
 	state := n.machine.state()
 	head := n.machine.clone()
 	r := &reign{
-		term:     n.raft.CurrentTerm(),
+		term:     term,
 		proposer: newProposer(n.raft, head, newClusterClock(head.Stamp().Instant, n.contact.since(state.at), n.cfg.Wall, n.awake.now), n.cfg.Decide, n.cfg.MaxWaiting),
 		liveness: newLiveness(n.cfg.Lease, n.awake.now()),
 		probing:  make(chan struct{}, maxProbes), testimonies: make(chan testimony, maxProbes),
@@ -120,6 +124,10 @@ func (n *Node) reign(ctx context.Context) error {
 		}
 	}
 	r.proposer.load.total = &n.refused
+	r.proposer.load.disk = func() (uint64, time.Duration) {
+		h := n.DiskHealth()
+		return h.Writes, h.Spent
+	}
 	r.proposer.load.told = func(on bool, rate float64) {
 		n.log.Info("load", "saturated", on, "ends_per_second", int(rate))
 	}

@@ -13,6 +13,8 @@ const (
 	// lingerOf a commit is the longest wait, and lingerMost whatever a commit takes.
 	lingerOf   = 1.0
 	lingerMost = 5 * time.Millisecond
+	// regain is how trust comes back, an entry, while nothing is waited for.
+	regain = 1.02
 	// smooth is the weight of the newest in an average.
 	smooth = 0.2
 )
@@ -48,6 +50,7 @@ func (p *pacer) want() (commands int, wait time.Duration) {
 	p.commands = max(seen, p.commands+smooth*(seen-p.commands))
 	n := int(p.commands * lingerShare * p.trust)
 	if n < leastLinger {
+		p.trust = min(1, p.trust*regain) // it is not put to the test meanwhile
 		return 0, 0
 	}
 	return n, min(lingerMost, time.Duration(lingerOf*float64(p.took.Load())))

@@ -22,10 +22,10 @@ func (p *proposer) take(offers []offer) (refusals []refusal) {
 	cmds := make([]fsm.Command, 0, len(offers))
 	denied := refusal{reason: limpetv1.PeerRefused_SATURATED}
 	for _, o := range offers {
-		if asksForRuns(o.cmd) {
-			id := string(o.cmd.GetRequestId())
+		id := string(o.cmd.GetRequestId())
+		if asksForRuns(o.cmd) && !p.queue.has(id) && !p.applied().Remembers(id) { // neither asks for anything more
 			runs, must := freshRuns(o.cmd, p.applied)
-			if !p.load.admit(runs, must || o.resent || p.queue.has(id), now) {
+			if !p.load.admit(runs, must || o.resent, now) {
 				denied.ids = append(denied.ids, id)
 				continue
 			}

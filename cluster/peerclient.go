@@ -170,7 +170,7 @@ func (c *peerConn) send(batch []*waiter) ([]refusal, error) {
 	cmds := &limpetv1.PeerCommands{Commands: make([][]byte, len(batch))}
 	for i, w := range batch {
 		cmds.Commands[i] = w.data
-		if w.sends > 1 {
+		if w.resent {
 			cmds.Resent = append(cmds.Resent, uint32(i)) //nolint:gosec // a batch has far fewer
 		}
 	}

@@ -63,9 +63,9 @@ func (b *batch) answered(s *saturation, now time.Time) {
 
 // pull moves commands from the lane, within the bounds of an entry but at least one
 // if the entry is empty.
-func (l *lane) pull(b *batch, most int) {
+func (l *lane) pull(b *batch, most, mostBytes int) {
 	n := 0
-	for n < len(*l) && len(b.cmds) < most && (len(b.cmds) == 0 || b.bytes+(*l)[n].size <= maxEntryBytes) {
+	for n < len(*l) && len(b.cmds) < most && (len(b.cmds) == 0 || b.bytes+(*l)[n].size <= mostBytes) {
 		x := &(*l)[n]
 		b.cmds = append(b.cmds, x.cmd)
 		b.bytes += x.size
@@ -123,8 +123,12 @@ func (q *commandQueue) take() batch {
 		return b
 	}
 	b.cmds = make([]fsm.Command, 0, n)
-	q.first.pull(&b, maxEntryCommands-min(len(q.later), maxEntryCommands/8))
-	q.later.pull(&b, maxEntryCommands)
+	kept, keptBytes := min(len(q.later), maxEntryCommands/8), 0
+	if kept > 0 {
+		keptBytes = max(maxEntryBytes/8, min(q.later[0].size, maxEntryBytes*7/8))
+	}
+	q.first.pull(&b, maxEntryCommands-kept, maxEntryBytes-keptBytes)
+	q.later.pull(&b, maxEntryCommands, maxEntryBytes)
 	q.bytes -= b.bytes
 	return b
 }

@@ -64,6 +64,9 @@ const (
 type saturation struct {
 	// told is called when it begins and ends, with the ends a second; may be nil.
 	told func(on bool, rate float64)
+	// disk gives how many writes of the log this node has made, and how long all of
+	// them took; may be nil.
+	disk func() (writes uint64, spent time.Duration)
 
 	mu sync.Mutex
 	on bool
@@ -77,6 +80,8 @@ type saturation struct {
 	ended   int           // runs
 	came    int           // runs that were asked for
 	refused int           // of those
+	writes  uint64        // of the log, before it
+	spent   time.Duration // on those
 
 	// Of the latest entry.
 	queued, held int
@@ -171,7 +176,7 @@ func (s *saturation) look(now time.Time) {
 		return
 	}
 	s.rate += (float64(s.ended)/took.Seconds() - s.rate) / 2
-	share, slow := s.burden(took)
+	share, slow := s.burden(took, s.write())
 	s.share += (share - s.share) / 2
 	if s.on {
 		s.room = min(s.room+leastRate*took.Seconds(), s.burst())
@@ -183,13 +188,28 @@ func (s *saturation) look(now time.Time) {
 	s.began, s.reports, s.inside, s.entries, s.wait, s.ended, s.came, s.refused = now, 0, 0, 0, 0, 0, 0, 0
 }
 
+// write gives how long a write of the log took since the last time.
+func (s *saturation) write() time.Duration {
+	if s.disk == nil {
+		return 0
+	}
+	writes, spent := s.disk()
+	n, took := writes-s.writes, spent-s.spent
+	s.writes, s.spent = writes, spent
+	if n == 0 {
+		return 0
+	}
+	return took / time.Duration(n) //nolint:gosec // a few hundred
+}
+
 // burden gives the part of the held task runs whose reports are inside the leader,
-// and whether each is there for long.
-func (s *saturation) burden(took time.Duration) (share float64, slow bool) {
+// and whether each is there for long. A report waits for the write of the entry
+// before it, and for its own: that time is the disk's and not the leader's.
+func (s *saturation) burden(took, write time.Duration) (share float64, slow bool) {
 	if s.reports == 0 {
 		return 0, false
 	}
-	mean := s.inside / time.Duration(s.reports)
+	mean := max(0, s.inside/time.Duration(s.reports)-2*write)
 	if s.least == 0 {
 		if s.least = quickStart; s.queued == 0 {
 			s.least = mean

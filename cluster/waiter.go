@@ -16,6 +16,7 @@ type waiter struct {
 	done   chan struct{} // closed when result or err is set
 	result fsm.Result
 	err    error
+	resent bool // it was sent before; written and read by the forwarder's own goroutine
 
 	// The rest is guarded by waiters' owner.
 	callers int       // a caller may repeat a command that still waits
@@ -134,6 +135,7 @@ func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
 			}
 			size += len(w.data)
 			w.fresh, w.sentAt = false, now
+			w.resent = w.sends > 0
 			w.sends++
 			batch = append(batch, w)
 		}

@@ -28,6 +28,13 @@ func (v View) At(now Instant) View {
 	return View{st: &s}
 }
 
+// Remembers reports whether the command with the request id was applied and its
+// result is kept: to give the command again gives that result, and does nothing.
+func (v View) Remembers(request string) bool {
+	_, ok := v.st.requests.Get(request)
+	return ok
+}
+
 // ClusterID names the cluster; empty until it has been bootstrapped.
 func (v View) ClusterID() string { return v.st.clusterID }
 

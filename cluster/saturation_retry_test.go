@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+// A caller whose first try had no answer repeats the call, at this node or another,
+// with the same request id. If it was done, nobody may say that it was not.
+func TestARetryOfWhatWasDoneIsNotRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLog(10 * time.Millisecond)
+		p, _, end := l.propose(t, nil)
+		defer end()
+		p.applied = func() fsm.View { return l.machine.state().view }
+		done := nextTrigger()
+		done.Remember = true
+		p.take([]offer{{cmd: done}})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(p.queue.known) != 0 || !p.applied().Remembers(string(done.GetRequestId())) {
+			t.Fatal("the command was not applied")
+		}
+		saturate(p)
+		if got := p.take([]offer{{cmd: done}}); len(got) != 0 {
+			t.Errorf("the leader refused what it has done: %v", got)
+		}
+		f := newForwarder(func(context.Context) route { return nil }, time.Second, 100)
+		f.limit.refused(time.Second, time.Now())
+		f.limit.most = 0
+		if err := f.throttle(done); err == nil {
+			t.Fatal("the node refuses nothing")
+		}
+		f.remembers = func(id string) bool { return p.applied().Remembers(id) }
+		if err := f.throttle(done); err != nil {
+			t.Errorf("the node refused what was done: %v", err)
+		}
+	})
+}
+
+// What is sent again while it waits asks for nothing more.
+func TestWhatWaitsAlreadyTakesNoRoomAgain(t *testing.T) {
+	l := newFakeLog(time.Hour)
+	p := newProposer(l, l.machine.clone(), newClusterClock(1, 0, time.Now, time.Now), nil, 1000)
+	var offers []offer
+	for range 50 {
+		offers = append(offers, offer{cmd: nextTrigger()})
+	}
+	p.take(offers)
+	p.load.on, p.load.room = true, 50
+	for i := range offers {
+		offers[i].resent = true
+	}
+	for range 3 {
+		p.take(offers)
+	}
+	if p.load.room != 50 || p.queue.len() != 50 {
+		t.Errorf("room %.0f of 50 is left, %d commands of 50 wait", p.load.room, p.queue.len())
+	}
+}
+
+// New runs find their way beside a backlog of large reports, also a large one.
+func TestABacklogOfLargeReportsLeavesRoomForNewRuns(t *testing.T) {
+	q := newCommandQueue(10_000)
+	var cmds []fsm.Command
+	for range 200 {
+		report := nextReport()
+		report.GetReportCompleted().Output = make([]byte, 100<<10)
+		cmds = append(cmds, report)
+	}
+	large := nextTrigger()
+	large.GetTriggerRuns().Runs = []*limpetv1.RunSpec{{Input: make([]byte, 300<<10)}}
+	q.put(append(cmds, large, nextTrigger()))
+	b := q.take()
+	if len(q.later) != 0 || b.reports == 0 || b.bytes > maxEntryBytes {
+		t.Errorf("the first entry has %d reports, %d bytes; %d new runs wait", b.reports, b.bytes, len(q.later))
+	}
+}
+
+// A disk that gets slower makes all reports slow. That is not the leader's doing, and
+// nothing to refuse runs for.
+func TestADiskThatGetsSlowerIsNoSaturation(t *testing.T) {
+	l := newLoaded(10)
+	var writes uint64
+	var spent time.Duration
+	each := 2 * time.Millisecond
+	l.disk = func() (uint64, time.Duration) {
+		writes, spent = writes+10, spent+10*each
+		return writes, spent
+	}
+	l.reports, l.inside = 4, 5*time.Millisecond
+	l.seconds(10, 2, 2)
+	l.inside, each = 40*time.Millisecond, 18*time.Millisecond
+	l.seconds(1, 100, 2)
+	l.seconds(60, 4, 2)
+	if l.refused != 0 {
+		t.Errorf("%d of %d refused", l.refused, l.asked)
+	}
+}
+
+// A pacer that has lost its trust gets it back, whatever came before.
+func TestThePacerTriesAgain(t *testing.T) {
+	var p pacer
+	p.trust = 1
+	step := func(all bool) (waits bool) {
+		p.committed(32, 32, time.Millisecond)
+		n, _ := p.want()
+		if n > 0 {
+			p.came(all)
+		}
+		return n > 0
+	}
+	for range 50 {
+		step(false)
+	}
+	if p.trust > 0.2 {
+		t.Fatalf("trust is %.2f after 50 misses", p.trust)
+	}
+	waited := 0
+	for range 1000 {
+		if step(true) {
+			waited++
+		}
+	}
+	if waited < 900 || p.trust != 1 {
+		t.Errorf("of 1,000 entries %d waited, trust is %.2f", waited, p.trust)
+	}
+}
