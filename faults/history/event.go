@@ -52,7 +52,9 @@ const (
 // What nodes tell, or the lab about them.
 const (
 	NodeStart Kind = "node.start"
-	NodeStop  Kind = "node.stop"
+	// NodeStop: Detail tells how it ended; Cause is the signal by which the lab
+	// asked for that, or empty.
+	NodeStop Kind = "node.stop"
 	// Leader: Node was elected for Term.
 	Leader Kind = "node.leader"
 	// Proposed: Node wrote the entry Index of Term into the log first.
