@@ -9,7 +9,8 @@ type Kind string
 
 // What clients tell. Op names the call and Call tells one call from another.
 // An answer has the Call of its Invoke; a call without an answer, or with
-// Unknown, may have happened at any time after it, or never.
+// Unknown, may have happened at any time after it, or never. With Refused it
+// certainly never does.
 const (
 	Invoke  Kind = "client.invoke"
 	OK      Kind = "client.ok"
