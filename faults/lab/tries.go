@@ -22,7 +22,7 @@ func withTries(ctx context.Context) (context.Context, *tries) {
 }
 
 // countTry counts what goes over the SDK's connections.
-func countTry(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func countTry(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error { //nolint:revive // as gRPC wants it
 	if t, ok := ctx.Value(triesKey{}).(*tries); ok {
 		t.sent.Add(1)
 	}

@@ -93,7 +93,7 @@ func (c *clients) command(ctx context.Context, host string, e history.Event, bui
 		}
 	}
 	switch {
-	case res.Refusal != nil && !(unsure && passing(res.Refusal)):
+	case res.Refusal != nil && (!unsure || !passing(res.Refusal)):
 		e.Kind, e.Detail = history.Refused, res.Refusal.Error()
 	case res.Seq == 0 && no != nil && !unsure:
 		e.Kind, e.Detail = history.Refused, no.Error()
