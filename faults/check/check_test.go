@@ -47,6 +47,7 @@ func told(client, output string) ev {
 var (
 	rest      = ev{Kind: history.Rest}
 	triggered = ev{Kind: history.OK, Op: history.OpTrigger, Run: "r", Client: "c"}
+	refusal   = ev{Kind: history.Refused, Op: history.OpTrigger, Call: "x", Client: "c"}
 	keptRun   = ev{Kind: history.Kept, Run: "r", Status: history.Completed}
 	subscribe = ev{Kind: history.Subscribed, Run: "r", Client: "c"}
 	replay    = ev{Kind: history.Invoke, Op: history.OpReplay, Run: "r"}
@@ -69,6 +70,13 @@ var planted = []struct {
 	{"a kept event", "I1", "", history.History{{Kind: history.OK, Op: history.OpEvent, Detail: "e"}, rest, {Kind: history.Kept, Detail: "e"}}},
 	{"a call that was made twice", "I1", "call x made the runs r and s", history.History{
 		rest, {Kind: history.Kept, Run: "r", Call: "x"}, {Kind: history.Kept, Run: "s", Call: "x"},
+	}},
+	{"a refused call that made a run", "I1", "call x was refused to c and has made the run r", history.History{
+		refusal, rest, {Kind: history.Kept, Run: "r", Call: "x"},
+	}},
+	{"a refused call that made none", "I1", "", history.History{refusal, rest, {Kind: history.Kept, Run: "r", Call: "y"}, {Kind: history.Kept, Run: "s"}}},
+	{"an unknown call that made a run", "I1", "", history.History{
+		{Kind: history.Unknown, Op: history.OpTrigger, Call: "x", Client: "c"}, rest, {Kind: history.Kept, Run: "r", Call: "x"},
 	}},
 	{"a lost completion", "I1", "was accepted from worker w", history.History{
 		assign("t", 0, "w"),

@@ -3,7 +3,8 @@ package check
 import "github.com/limpet-dev/limpet/faults/history"
 
 // Kept checks I1: what a trigger, an event or a completion was acknowledged for
-// is in the state at the end, and what one call asked for is there once.
+// is in the state at the end, what one call asked for is there once, and what was
+// refused is not there.
 func Kept(h history.History) []Violation {
 	if !rested(h) {
 		return nil
@@ -36,6 +37,8 @@ func Kept(h history.History) []Violation {
 		switch {
 		case e.Kind == history.OK && e.Op == history.OpTrigger && !runs[e.Run]:
 			f.add(e, "run %s was acknowledged to %s and is not known at the end", e.Run, e.Client)
+		case e.Kind == history.Refused && e.Op == history.OpTrigger && e.Call != "" && calls[e.Call] != "":
+			f.add(e, "call %s was refused to %s and has made the run %s: %s", e.Call, e.Client, calls[e.Call], e.Detail)
 		case e.Kind == history.OK && e.Op == history.OpEvent && !events[e.Detail]:
 			f.add(e, "event %s was acknowledged to %s and is not known at the end", e.Detail, e.Client)
 		case e.Kind == history.Reported && e.Op == history.OpCompleted && e.Status == history.Accepted && sawEnds && !replayed[e.Run]:

@@ -9,7 +9,8 @@ type Kind string
 
 // What clients tell. Op names the call and Call tells one call from another.
 // An answer has the Call of its Invoke; a call without an answer, or with
-// Unknown, may have happened at any time after it, or never.
+// Unknown, may have happened at any time after it, or never. With Refused it
+// certainly never does.
 const (
 	Invoke  Kind = "client.invoke"
 	OK      Kind = "client.ok"
@@ -52,7 +53,9 @@ const (
 // What nodes tell, or the lab about them.
 const (
 	NodeStart Kind = "node.start"
-	NodeStop  Kind = "node.stop"
+	// NodeStop: Detail tells how it ended; Cause is the signal by which the lab
+	// asked for that, or empty.
+	NodeStop Kind = "node.stop"
 	// Leader: Node was elected for Term.
 	Leader Kind = "node.leader"
 	// Proposed: Node wrote the entry Index of Term into the log first.

@@ -34,14 +34,14 @@ const (
 type evidence struct {
 	invoked  map[string]time.Duration    // when a call was made
 	began    map[string]time.Duration    // when a worker began an attempt
-	led      map[uint64]time.Duration    // when the leader of a term took up its duties
+	led      map[uint64][]time.Duration  // when the leader of a term took up its duties; it may do so again
 	assigned map[fsm.TaskRunID]time.Time // the newest assignment
 	hashed   map[uint64]bool             // entries after which a node wrote its hash down
 }
 
 func newEvidence() evidence {
 	return evidence{
-		invoked: map[string]time.Duration{}, began: map[string]time.Duration{}, led: map[uint64]time.Duration{},
+		invoked: map[string]time.Duration{}, began: map[string]time.Duration{}, led: map[uint64][]time.Duration{},
 		assigned: map[fsm.TaskRunID]time.Time{}, hashed: map[uint64]bool{},
 	}
 }
@@ -55,7 +55,7 @@ func (r *replayer) learn(h history.History, hashes []record) {
 		case e.Kind == history.Begin:
 			r.seen.began[attemptName(e.TaskRun, e.Attempt)] = e.At
 		case e.Kind == history.Leader:
-			r.seen.led[e.Term] = e.At
+			r.seen.led[e.Term] = append(r.seen.led[e.Term], e.At)
 		}
 	}
 	for _, n := range hashes {
@@ -133,11 +133,22 @@ func (r *replayer) lost(w *fsm.Worker) {
 	if !strings.Contains(reason, "no heartbeat for") && !strings.Contains(reason, "neither stream") && !strings.Contains(reason, "no stream for") {
 		return
 	}
-	led, ok := r.seen.led[r.term]
+	led, ok := r.reign()
 	if !ok {
 		return
 	}
 	r.add(history.Event{
 		Kind: history.Fired, Worker: string(w.ID), Cause: "the loss of a lease after an election (" + reason + ")", Since: led, Limit: leaseTTL - leaseSlack,
 	})
+}
+
+// reign gives when the leader took up the duties that it had at the entry that is
+// played: the newest time of its term that is not after it.
+func (r *replayer) reign() (since time.Duration, ok bool) {
+	for _, led := range r.seen.led[r.term] {
+		if led <= r.into.Since(r.at) && (!ok || led > since) {
+			since, ok = led, true
+		}
+	}
+	return since, ok
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,8 +23,9 @@ const (
 	// every timeout of a task that may begin when all is healed.
 	endPatience = scheduleTimeout + executionTimeout + 105*time.Second
 	// stillPatience is how long nothing may change before nothing will: longer than
-	// each of these timeouts.
-	stillPatience = max(scheduleTimeout, executionTimeout, deliveryTimeout) + 15*time.Second
+	// all these timeouts one after the other, as a deadline that fires changes
+	// neither the seq nor, if the task is tried again, the number of live runs.
+	stillPatience = deliveryTimeout + executionTimeout + scheduleTimeout + 15*time.Second
 	// resultsPatience is how long it then waits for clients to be told.
 	resultsPatience = 45 * time.Second
 )
@@ -89,14 +91,47 @@ func nameRuns(h history.History, calls map[string]string) {
 	}
 }
 
-// gaveUp names the nodes that ended by themselves, but for a disk that failed.
+// gaveUp names the nodes that ended by themselves: nobody told them to, or not
+// with that code, and no disk failed them.
 func gaveUp(h history.History) (err error) {
 	for _, e := range h {
-		if e.Kind == history.NodeStop && e.Detail != exited(killed) && e.Detail != exited(0) && e.Detail != exited(diskExit) {
-			err = errors.Join(err, fmt.Errorf("%s ended by itself at %v: %s", e.Node, e.At, e.Detail))
+		if e.Kind != history.NodeStop || ordered(e) || e.Detail == exited(diskExit) && spoilt(h, e) {
+			continue
 		}
+		err = errors.Join(err, fmt.Errorf("%s ended by itself at %v: %s", e.Node, e.At, e.Detail))
 	}
 	return err
+}
+
+// ordered reports whether a node ended as one does that the lab told to: killed,
+// or, after SIGTERM, with or without having closed all in time.
+func ordered(stop history.Event) bool {
+	switch stop.Cause {
+	case syscall.SIGKILL.String():
+		return true
+	case syscall.SIGTERM.String():
+		return stop.Detail == exited(0) || stop.Detail == exited(exitFailure)
+	}
+	return false
+}
+
+// spoilt reports whether the disk of a node was bad when it stopped, or a short
+// time before: a node takes its time to stop.
+func spoilt(h history.History, stop history.Event) bool {
+	const toStop = 15 * time.Second
+	spoilt := false
+	for _, e := range h {
+		if e.Detail != stop.Node || !slices.Contains([]string{diskStalls, diskFails, diskIsSlow, diskFull}, e.Op) {
+			continue
+		}
+		switch {
+		case e.Kind == history.FaultBegin && e.Since <= stop.At:
+			spoilt = true
+		case e.Kind == history.FaultEnd && e.At+toStop < stop.At:
+			spoilt = false
+		}
+	}
+	return spoilt
 }
 
 // awaitEnd waits until no run is live, or nothing moves any more.

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -57,7 +58,8 @@ const (
 )
 
 func (l *Lab) newClient(name string, seed uint64) (*client, error) {
-	sdk, err := limpet.New(limpet.WithToken(l.token), limpet.WithEndpoints(l.addrs()...), limpet.WithLogger(silent()))
+	sdk, err := limpet.New(limpet.WithToken(l.token), limpet.WithEndpoints(l.addrs()...), limpet.WithLogger(silent()),
+		limpet.WithDialOptions(grpc.WithChainUnaryInterceptor(countTry)))
 	if err != nil {
 		return nil, err
 	}
@@ -171,24 +173,16 @@ func (c *client) invoke(op, run, detail string) (call string, outcome func(err e
 	}
 }
 
-// refused reports whether a call certainly did nothing.
-func refused(err error) bool {
-	switch status.Code(err) {
-	case codes.InvalidArgument, codes.NotFound, codes.FailedPrecondition, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated, codes.OutOfRange:
-		return true
-	}
-	return false
-}
-
 // trigger starts a run. The SDK repeats the call with one request id until a
 // node answers or the patience is over: then nobody knows.
 func (c *client) trigger(ctx context.Context, flow string, in input, opts ...limpet.RunOption) *limpet.RunRef {
 	call, outcome := c.invoke(history.OpTrigger, "", flow)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callPatience)
 	defer cancel()
+	ctx, made := withTries(ctx)
 	ref, err := c.flows.byName(flow).RunNoWait(ctx, in, append(opts, limpet.WithRunMetadata(map[string]any{callName: call}))...)
 	if err != nil {
-		outcome(err, "", "")
+		outcome(made.of(err), "", "")
 		return nil
 	}
 	outcome(nil, ref.ID(), "")
@@ -249,7 +243,8 @@ func (c *client) cancel(ctx context.Context, run string) {
 	_, outcome := c.invoke(history.OpCancel, run, "")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callPatience)
 	defer cancel()
-	outcome(c.sdk.Cancel(ctx, run), run, "")
+	ctx, made := withTries(ctx)
+	outcome(made.of(c.sdk.Cancel(ctx, run)), run, "")
 }
 
 func (c *client) replay(ctx context.Context, run string) {
@@ -259,7 +254,8 @@ func (c *client) replay(ctx context.Context, run string) {
 	_, outcome := c.invoke(history.OpReplay, run, "")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callPatience)
 	defer cancel()
-	outcome(c.sdk.Replay(ctx, run), run, "")
+	ctx, made := withTries(ctx)
+	outcome(made.of(c.sdk.Replay(ctx, run)), run, "")
 }
 
 // read asks a node for a run; which node is chance.

@@ -140,7 +140,7 @@ func (l *Lab) startNode(n *node) error {
 		n.mu.Lock()
 		n.exits = append(n.exits, code)
 		n.mu.Unlock()
-		l.history.Add(history.Event{Kind: history.NodeStop, Node: n.name, Detail: exited(code)})
+		l.history.Add(history.Event{Kind: history.NodeStop, Node: n.name, Detail: exited(code), Cause: p.cause()})
 	}()
 	return nil
 }

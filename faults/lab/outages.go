@@ -37,7 +37,7 @@ func triggerRetried(ctx context.Context, l *Lab) error {
 			return func() { l.mustStart(leader) }, nil
 		}, func() error {
 			run, err := trigger(l.followers(leader)[i%2], callPatience)
-			outcome(err, run, "")
+			outcome(repeated(err), run, "")
 			return err
 		})
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -15,6 +16,8 @@ type process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error // once done is closed
+
+	told atomic.Int32 // the last signal that asks it to end; 0: none
 }
 
 // spawn starts a process whose output goes to the end of a file.
@@ -53,9 +56,13 @@ func (p *process) running() bool {
 // signal tells the process and all that it started; one that has ended is no
 // error.
 func (p *process) signal(s syscall.Signal) {
-	if p.running() {
-		_ = syscall.Kill(-p.cmd.Process.Pid, s)
+	if !p.running() {
+		return
 	}
+	if s == syscall.SIGTERM || s == syscall.SIGKILL {
+		p.told.Store(int32(s)) //nolint:gosec // small
+	}
+	_ = syscall.Kill(-p.cmd.Process.Pid, s)
 }
 
 // kill ends the process and all that it started at once, and waits for it.
@@ -67,8 +74,20 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// killed is the exit code of a process that a signal ended.
-const killed = -1
+// cause names the signal by which the lab asked the process to end, if it did.
+func (p *process) cause() string {
+	if told := p.told.Load(); told != 0 {
+		return syscall.Signal(told).String()
+	}
+	return ""
+}
+
+const (
+	// killed is the exit code of a process that a signal ended.
+	killed = -1
+	// exitFailure is that of a program that failed.
+	exitFailure = 1
+)
 
 // exit is the code that the process ended with.
 func (p *process) exit() int {

@@ -2,12 +2,14 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/cluster"
 	"github.com/limpet-dev/limpet/faults/history"
 	"github.com/limpet-dev/limpet/fsm"
 )
@@ -62,11 +64,15 @@ func (c *clients) some() string {
 // with the same request id, while its outcome is unknown.
 func (c *clients) command(ctx context.Context, host string, e history.Event, build func() *limpetv1.Command) (fsm.Result, bool) {
 	w := c.world
-	e.Call, e.Client = c.next(), host
+	if e.Client = host; e.Call == "" {
+		e.Call = c.next()
+	}
 	e.Kind = history.Invoke
 	w.rec.Add(e)
 	id := w.uuid()
 	var res fsm.Result
+	var no error    // the last answer that nothing was done
+	unsure := false // whether a try may have been taken whose answer is not known
 	for range 6 {
 		try, cancel := context.WithTimeout(ctx, w.between(time.Second, 5*time.Second))
 		err := w.call(try, host, w.anyNode(), func(ctx context.Context, p *process) error {
@@ -81,15 +87,18 @@ func (c *clients) command(ctx context.Context, host string, e history.Event, bui
 			break
 		}
 		res = fsm.Result{}
+		no, unsure = err, unsure || !errors.Is(err, cluster.ErrOverloaded)
 		if pause(ctx, w.between(50*time.Millisecond, 500*time.Millisecond)) != nil {
 			break
 		}
 	}
 	switch {
-	case res.Seq == 0:
-		e.Kind = history.Unknown
-	case res.Refusal != nil:
+	case res.Refusal != nil && (!unsure || !passing(res.Refusal)):
 		e.Kind, e.Detail = history.Refused, res.Refusal.Error()
+	case res.Seq == 0 && no != nil && !unsure:
+		e.Kind, e.Detail = history.Refused, no.Error()
+	case res.Seq == 0 || res.Refusal != nil:
+		e.Kind = history.Unknown
 	default:
 		e.Kind = history.OK
 		if e.Op == history.OpTrigger {
@@ -100,11 +109,15 @@ func (c *clients) command(ctx context.Context, host string, e history.Event, bui
 	return res, e.Kind == history.OK
 }
 
+// passing reports whether the state forgets that it refused: an earlier try that
+// is still under way may be taken.
+func passing(no *fsm.Refusal) bool { return no.Code == fsm.CodeBusy || no.Code == fsm.CodeExhausted }
+
 // trigger starts a run and, if it is told so, waits for its result beside. The
 // call's name travels in the input, so that a run that it made twice is found.
 func (c *clients) trigger(ctx context.Context, host, workflow, parent, parentTask, desired string) (run string, ok bool) {
 	name := c.world.uuid()
-	res, ok := c.command(ctx, host, history.Event{Op: history.OpTrigger, Task: workflow, Detail: name}, func() *limpetv1.Command {
+	res, ok := c.command(ctx, host, history.Event{Op: history.OpTrigger, Task: workflow, Call: name}, func() *limpetv1.Command {
 		return &limpetv1.Command{Kind: &limpetv1.Command_TriggerRuns{TriggerRuns: &limpetv1.TriggerRuns{
 			TenantId: tenant, Runs: []*limpetv1.RunSpec{{
 				RunId: c.world.uuid(), Workflow: workflow, Input: []byte(`{"call":"` + name + `"}`),
