@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/limpet-dev/limpet/fsm"
 	"github.com/limpet-dev/limpet/transport"
@@ -58,6 +61,35 @@ func TestRetryAfterSaysWhatTheTextSays(t *testing.T) {
 		wantFail(t, w, c.status, c.text)
 		if got := w.Header().Get("Retry-After"); got != c.header {
 			t.Errorf("%v: Retry-After is %q, want %q", c.err, got, c.header)
+		}
+	}
+}
+
+// Of a replay whose second batch was refused the answer said that nothing was
+// done; to send it all again would start anew what the first batch did.
+func TestWhatWasDoneBeforeARefusalIsTold(t *testing.T) {
+	b := newBed(t)
+	b.node.Client(t).Put(t, oneTask())
+	var run runSeen
+	b.post("workflow-runs/trigger", `{"workflowName":"w"}`, &run)
+	const batch = 1000
+	ids := strings.Repeat(fmt.Sprintf("%q,", run.Run.Metadata.ID), batch) + `"` + uuid.NewString() + `"`
+	for _, c := range []struct {
+		what   string
+		err    error
+		status int
+		todo   string
+	}{
+		{"replay", &transport.SaturatedError{After: 4 * time.Second}, 429, "send only the ids that were not done"},
+		{"replay", context.DeadlineExceeded, 503, "send only the ids that were not done"},
+		{"cancel", transport.ErrOverloaded, 429, "send the same again"},
+	} {
+		b.refuse(1, c.err)
+		w := b.do(http.MethodPost, b.tenantPath("tasks/"+c.what), `{"externalIds":[`+ids+`]}`)
+		wantFail(t, w, c.status, "the first 1000 of 1001 ids were done")
+		wantFail(t, w, c.status, c.todo)
+		if strings.Contains(w.Body.String(), "nothing was done") {
+			t.Errorf("%s: the answer says that nothing was done: %s", c.what, w.Body)
 		}
 	}
 }
