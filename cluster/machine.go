@@ -59,7 +59,7 @@ type machine struct {
 
 	guesses speculations
 
-	now   atomic.Pointer[applied]
+	now    atomic.Pointer[applied]
 	logged logged
 
 	waitMu sync.Mutex

@@ -20,7 +20,7 @@ func openRaft(cfg *Config, s *storage, f *machine, t raft.Transport, log hclog.L
 	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = cfg.Raft.Heartbeat, cfg.Raft.Election, cfg.Raft.Lease
 	rc.CommitTimeout = cfg.Raft.CommitTimeout
 	rc.SnapshotThreshold, rc.TrailingLogs = math.MaxUint64, cfg.Raft.TrailingLogs // see Node.snapshots
-	rc.ShutdownOnRemove = false // a node that was removed may be added again
+	rc.ShutdownOnRemove = false                                                   // a node that was removed may be added again
 	rc.NoLegacyTelemetry = true
 	rc.Logger = log
 	r, err := raft.NewRaft(rc, f, s.logs, s.stable, s.snaps, t)
