@@ -30,6 +30,9 @@ func (a *acks) note(id raft.ServerID, asked time.Time, term uint64) {
 	if a.newest == nil {
 		a.newest = map[raft.ServerID]ack{}
 	}
+	if last, ok := a.newest[id]; ok && (term < last.term || term == last.term && asked.Before(last.asked)) {
+		return // of two that were under way, the older was answered later
+	}
 	a.newest[id] = ack{asked, term}
 	if a.changed != nil {
 		close(a.changed)

@@ -50,3 +50,22 @@ func TestAnAnswerFromBeforeTheReadDoesNotConfirmTheLeader(t *testing.T) {
 		}
 	})
 }
+
+// Heartbeats and entries go over several connections: a late answer to an old
+// question took back what a newer one had confirmed.
+func TestALateAnswerToAnOlderQuestionTakesNothingBack(t *testing.T) {
+	var a acks
+	servers := []raft.Server{{ID: "a"}, {ID: "b"}, {ID: "c"}}
+	began := time.Now()
+	a.note("b", began.Add(time.Second), 7)
+	for _, older := range []ack{{began.Add(-time.Second), 7}, {began.Add(2 * time.Second), 6}} {
+		a.note("b", older.asked, older.term)
+		if ok, _ := a.confirm("a", servers, 7, began); !ok {
+			t.Errorf("an answer of term %d to what was asked %v after the read began hides a newer one", older.term, older.asked.Sub(began))
+		}
+	}
+	a.note("b", began.Add(-time.Second), 8)
+	if ok, _ := a.confirm("a", servers, 7, began); ok {
+		t.Error("a follower of a later term confirms the leader of an earlier one")
+	}
+}

@@ -169,7 +169,7 @@ func (n *Node) localMembership(ctx context.Context, r *limpetv1.MembershipReques
 	switch r.GetAction() {
 	case limpetv1.MembershipRequest_RETIRE:
 		n.log.Warn("this node is being removed from the cluster")
-		n.retiring.Store(true)
+		n.retiring.begin(&n.contact, n.awake.now())
 		n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = true })
 		return nil
 	case limpetv1.MembershipRequest_TRANSFER:

@@ -49,7 +49,7 @@ type Node struct {
 	current   atomic.Pointer[reign] // while this node does the leader's duties
 	refused   atomic.Int64          // runs, by the leader that this node was
 	removed   sync.Map              // node name -> when this node removed it
-	retiring  atomic.Bool           // this node was told that it is being removed
+	retiring  retirement            // whether this node was told that it is being removed
 	fatalOnce sync.Once
 
 	ctx       context.Context //nolint:containedctx // the life of the node, which no single call owns

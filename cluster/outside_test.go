@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 )
 
 func TestANodeOutsideTheConfigurationSaysSo(t *testing.T) {
@@ -55,4 +57,54 @@ func TestALivingNodeIsRemovedByForceOnlyAndThenServesNoReads(t *testing.T) {
 	if why := leader.Outside(); why != "" {
 		t.Errorf("the leader: %q", why)
 	}
+}
+
+// The leader lost its office between the word to the node and the removal; the
+// node said ever after that it was removed, whenever it had no leader.
+func TestANodeThatWasNotRemovedAfterAllStays(t *testing.T) {
+	with := []raft.Server{{ID: "node-1"}, {ID: "node-2"}}
+	c := contact{opened: time.Now()}
+	now := c.opened.Add(time.Minute)
+	c.note(now)
+	var r retirement
+	if r.fails(&c, "node-1", with) {
+		t.Error("a removal of which nobody spoke fails")
+	}
+	r.begin(&c, now)
+	c.note(now.Add(stallAfter))
+	c.note(now.Add(stallAfter + retireGrace)) // a stretch without a leader
+	if r.fails(&c, "node-1", with) {
+		t.Error("a removal fails without a leader")
+	}
+	for at := time.Duration(0); at <= retireGrace; at += stallAfter {
+		c.note(now.Add(stallAfter + retireGrace + at))
+	}
+	if r.fails(&c, "node-1", with[1:]) {
+		t.Error("a removal fails although the node is not listed")
+	}
+	if !r.fails(&c, "node-1", with) || r.told.Load() != nil {
+		t.Error("a removal does not fail although the node is listed under a leader")
+	}
+}
+
+func TestTheOthersHearOfANodeThatWasNotRemoved(t *testing.T) {
+	b := newBed(t, 3, nil)
+	b.start(b.names...)
+	b.awaitReady()
+	leader, spared := b.leader(), b.follower()
+	leaving := func(want bool) {
+		t.Helper()
+		b.await(20*time.Second, func() error {
+			if m, ok := leader.gossip.table.get(string(spared.Name())); !ok || m.meta.GetLeaving() != want {
+				return fmt.Errorf("gossip says leaving: %v, want %v", m.meta.GetLeaving(), want)
+			}
+			return nil
+		})
+	}
+	if err := spared.localMembership(t.Context(), &limpetv1.MembershipRequest{Action: limpetv1.MembershipRequest_RETIRE}); err != nil {
+		t.Fatal(err)
+	}
+	leaving(true)
+	spared.retiring.begin(&spared.contact, spared.awake.now().Add(-retireGrace)) // the time passes
+	leaving(false)
 }

@@ -88,6 +88,10 @@ func (n *Node) tend(ctx context.Context) {
 		if id := n.View().ClusterID(); n.gossip.table.setCluster(id) {
 			n.gossip.publish(func(m *limpetv1.GossipMeta) { m.ClusterId = id })
 		}
+		if n.retiring.fails(&n.contact, n.cfg.Name, n.servers()) {
+			n.log.Warn("this node was not removed from the cluster: it stays in it")
+			n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = false })
+		}
 	}
 }
 

@@ -24,6 +24,12 @@ func TestAnOverloadIsToldFromAnUnknownOutcome(t *testing.T) {
 	if s.Code() != codes.ResourceExhausted || !strings.Contains(s.Message(), "nothing was done") || !strings.Contains(s.Message(), "try again in 3s") {
 		t.Errorf("a saturated cluster is %v: %s", s.Code(), s.Message())
 	}
+	if after := transport.RetryAfter(transport.Unconfirmed("start workflow w", full)); after != 3*time.Second {
+		t.Errorf("a saturated cluster is to be asked again after %v", after)
+	}
+	if after := transport.RetryAfter(transport.Unconfirmed("start workflow w", over)); after != 0 {
+		t.Errorf("an overload of one node says to wait %v", after)
+	}
 	if !errors.Is(full, transport.ErrOverloaded) {
 		t.Error("a saturated cluster is no overload")
 	}

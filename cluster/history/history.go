@@ -34,7 +34,8 @@ const (
 	maxWaiting = 64 << 20
 	// longestWait is how long the caller is slowed at a time: a disk that takes
 	// nothing for so long hangs, and what does not fit is dropped until it writes
-	// again. The other nodes have it too; a state that stands still would be worse.
+	// again, as it is at once when a write fails. The other nodes have it too; a
+	// state that stands still would be worse.
 	longestWait = 10 * time.Second
 	// sayEvery is how often the log repeats that nothing can be written.
 	sayEvery = time.Minute
@@ -65,7 +66,7 @@ type Store struct {
 	mark    mark                     // of the newest run that was added
 	room    *sync.Cond               // bytes has shrunk, or the store is closed
 	closed  bool
-	hangs   bool // nothing was written for longestWait while there was no room
+	stuck   bool // the last write failed, or took longestWait while there was no room
 	dropped int  // runs that found no room
 	failed  int  // writes that failed
 
@@ -98,7 +99,8 @@ func Open(cfg Config) (*Store, error) {
 }
 
 // Add takes runs over, in the order of their end. Those that are kept already
-// are skipped. It waits only while too much waits for the disk, and not for long.
+// are skipped. It waits only while too much waits for a disk that writes, and not
+// for long.
 func (s *Store) Add(runs []*fsm.Archived) {
 	if len(runs) == 0 {
 		return
@@ -124,7 +126,7 @@ func (s *Store) Add(runs []*fsm.Archived) {
 		s.waiting = append(s.waiting, a)
 		s.note(a, 1)
 	}
-	if s.bytes >= flushBytes {
+	if s.bytes >= flushBytes && !s.stuck { // a full disk is tried at each tick
 		s.poke()
 	}
 }
@@ -138,12 +140,12 @@ func (s *Store) await() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.bytes >= maxWaiting {
-			s.hangs = true
+			s.stuck = true
 		}
 		s.room.Broadcast()
 	})
 	defer late.Stop()
-	for s.bytes >= maxWaiting && !s.closed && !s.hangs {
+	for s.bytes >= maxWaiting && !s.closed && !s.stuck {
 		s.poke()
 		s.room.Wait()
 	}
@@ -240,15 +242,11 @@ func (s *Store) run() {
 	var failing bool
 	var said time.Time
 	for {
-		wake := s.wake
-		if failing { // a full disk is tried at each tick, however much waits
-			wake = nil
-		}
 		select {
 		case <-s.stop:
 			return
 		case <-tick.C:
-		case <-wake:
+		case <-s.wake:
 		}
 		err := s.Flush()
 		switch {
@@ -296,12 +294,14 @@ func (s *Store) Flush() error {
 	if err != nil {
 		s.waiting = append(batch, s.waiting...)
 		s.failed++
+		s.stuck = true // to wait for a disk that says no makes no room
+		s.room.Broadcast()
 		return err
 	}
 	for _, a := range batch {
 		s.note(a, -1)
 	}
-	s.hangs = false
+	s.stuck = false
 	s.room.Broadcast()
 	return nil
 }

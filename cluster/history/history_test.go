@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -378,4 +379,38 @@ func TestADiskThatHangsDoesNotHoldTheMachineUp(t *testing.T) {
 	flush(t, s)
 	s.Add([]*fsm.Archived{withInput(run(200), payload)})
 	same(t, get(t, s, string(run(200).Run.ID)), withInput(run(200), payload))
+}
+
+// On a full disk each write fails at once, and the machine stood still for as
+// long as for one that hangs: again after every write that did succeed.
+func TestADiskThatRefusesDoesNotHoldTheMachineUp(t *testing.T) {
+	base := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(base, "history")
+		s := open(t, history.Config{Dir: dir, MaxAge: time.Hour, MaxBytes: 1 << 30})
+		n := 0
+		for round := range 2 {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			dropped, began := s.Stats().Dropped, time.Now()
+			for range 100 { // more than may wait
+				n++
+				s.Add([]*fsm.Archived{withInput(run(n), 1<<20)})
+			}
+			if d := time.Since(began); d != 0 {
+				t.Errorf("round %d: the machine waited %v for a disk that refuses", round, d)
+			}
+			if got := s.Stats(); got.Dropped == dropped || got.Failed == 0 {
+				t.Errorf("round %d: %+v: the test shows nothing", round, got)
+			}
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			flush(t, s)
+			if waits := s.Stats().Waiting; waits != 0 {
+				t.Errorf("round %d: %d runs wait for a disk that writes again", round, waits)
+			}
+		}
+	})
 }

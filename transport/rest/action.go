@@ -3,8 +3,9 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"slices"
+	"strings"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
@@ -85,15 +86,42 @@ func (s *server) inBatches(
 	ctx context.Context, tenant fsm.TenantID, what string, ids []string, command func([]string) fsm.Command,
 ) (any, error) {
 	out := actionAnswer{IDs: []string{}}
-	for batch := range slices.Chunk(ids, idBatch) {
-		res, err := s.propose(ctx, what, command(batch))
+	for at := 0; at < len(ids); at += idBatch {
+		res, err := s.propose(ctx, what, command(ids[at:min(at+idBatch, len(ids))]))
 		if no, ok := errors.AsType[*fsm.Refusal](err); ok {
-			return nil, transport.PastRefusal(ctx, s.Backend, tenant, no)
+			if past := transport.PastRefusal(ctx, s.Backend, tenant, no); past != no {
+				err = past
+			}
 		}
 		if err != nil {
-			return nil, err
+			return nil, afterSome(err, what, ids, at, len(out.IDs))
 		}
 		out.IDs = append(out.IDs, res.IDs...)
 	}
 	return out, nil
+}
+
+// afterSome says of an error with the batch that begins at an id what was done
+// before it: the error alone would say that nothing was, and a replay that is
+// repeated as a whole starts again what has ended meanwhile.
+func afterSome(err error, what string, ids []string, at, acted int) error {
+	if at == 0 {
+		return err
+	}
+	done := fmt.Sprintf("the first %d of %d ids were done, with %d task runs; the other %d, from %q on, were not", at, len(ids), acted, len(ids)-at, ids[at])
+	todo := "then send only the ids that were not done"
+	if what == "cancel" {
+		todo = "then send the same again: what has ended stays as it is"
+	}
+	no, ok := errors.AsType[*fsm.Refusal](err)
+	if !ok {
+		return unavailable("%s, or not for certain: %v; try again in a second, %s", done, err, todo)
+	}
+	some := *no
+	some.Want = no.Want + ": that is of the rest: " + done
+	if no.Code == fsm.CodeExhausted {
+		some.Want = done + ": the cluster has too much to do"
+	}
+	some.Hint = strings.TrimPrefix(no.Hint+"; "+todo, "; ")
+	return transport.Later(&some, transport.RetryAfter(err))
 }

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/limpet-dev/limpet/fsm"
+	"github.com/limpet-dev/limpet/transport"
 	"github.com/limpet-dev/limpet/transport/auth"
 )
 
@@ -81,9 +84,16 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Retry-After", retryAfter(err))
 	}
 	s.writeJSON(w, status, errorAnswer{[]errorItem{{err.Error()}}})
+}
+
+// retryAfter gives the seconds after which an error says to try again, rounded up
+// as the header takes whole ones: whoever obeys must not come too early.
+func retryAfter(err error) string {
+	seconds := (transport.RetryAfter(err) + time.Second - 1) / time.Second
+	return strconv.FormatInt(max(1, int64(seconds)), 10)
 }
 
 func (s *server) writeJSON(w http.ResponseWriter, status int, v any) {
