@@ -36,7 +36,7 @@ func TestACallIsRefusedOnlyIfItWasMadeOnce(t *testing.T) {
 		{"exhausted", []codes.Code{codes.ResourceExhausted}, history.Refused},
 		{"invalid", []codes.Code{codes.InvalidArgument}, history.Refused},
 		{"internal", []codes.Code{codes.Internal}, history.Unknown},
-		{"exhausted after a try that nobody knows of", []codes.Code{codes.Unavailable, codes.ResourceExhausted}, history.Unknown},
+		{"refused after a try that nobody knows of", []codes.Code{codes.Unavailable, codes.ResourceExhausted, codes.InvalidArgument}, history.Unknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
