@@ -22,6 +22,7 @@ const leaderRetry = 50 * time.Millisecond
 // several; never two at once.
 type reign struct {
 	term     uint64
+	over     <-chan struct{} // closed when it ends
 	proposer *proposer
 	liveness *liveness
 	// probing has room for as many questions after workers as may be open, and
@@ -141,6 +142,7 @@ func (n *Node) reign(ctx context.Context) error {
 	n.log.Info("leading", "term", n.raft.CurrentTerm(), "seq", state.view.Seq())
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	r.over = ctx.Done()
 	var duties sync.WaitGroup
 	for _, duty := range []func(context.Context) error{
 		r.proposer.run, r.proposer.collect,

@@ -91,10 +91,9 @@ func (n *Node) localReadIndex(ctx context.Context) (fsm.Instant, error) {
 	defer cancel()
 	began := time.Now()
 	instant := fsm.Instant(r.proposer.proposed.Load())
-	// This sends heartbeats at once. Its own answer may come from before.
-	if err := n.raft.VerifyLeader().Error(); err != nil {
-		return 0, fmt.Errorf("verify leadership: %w", err)
-	}
+	// This sends heartbeats at once. Its own answer is not waited for: it may come from
+	// before, or never, if Raft is shut down in that moment.
+	n.raft.VerifyLeader()
 	for n.current.Load() == r {
 		sure, changed := n.acks.confirm(raft.ServerID(n.cfg.Name), n.servers(), r.term, began)
 		if sure {
@@ -102,6 +101,8 @@ func (n *Node) localReadIndex(ctx context.Context) (fsm.Instant, error) {
 		}
 		select {
 		case <-changed:
+		case <-r.over:
+			return 0, errNotLeader
 		case <-ctx.Done():
 			return 0, fmt.Errorf("verify leadership: %w", context.Cause(ctx))
 		}
