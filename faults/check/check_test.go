@@ -50,6 +50,7 @@ var (
 	refusal   = ev{Kind: history.Refused, Op: history.OpTrigger, Call: "x", Client: "c"}
 	keptRun   = ev{Kind: history.Kept, Run: "r", Status: history.Completed}
 	subscribe = ev{Kind: history.Subscribed, Run: "r", Client: "c"}
+	gaveUp    = ev{Kind: history.GaveUp, Run: "r", Client: "c"}
 	replay    = ev{Kind: history.Invoke, Op: history.OpReplay, Run: "r"}
 	release   = ev{Kind: history.Invoke, Op: history.OpRelease, Run: "r"}
 	ask       = ev{Kind: history.Invoke, Op: history.OpRead, Run: "r", Call: "x"}
@@ -152,6 +153,8 @@ var planted = []struct {
 	{"early", "I8", "fired after 2s", history.History{{Kind: history.Fired, At: 5 * time.Second, Since: 3 * time.Second, Limit: 3 * time.Second}}},
 
 	{"a result", "I9", "", history.History{subscribe, final("1"), told("c", "1"), rest, keptRun}},
+	{"who gave up before the end", "I9", "", history.History{subscribe, gaveUp, final("1"), rest, keptRun}},
+	{"who gave up after the end", "I9", "was not told", history.History{subscribe, final("1"), gaveUp, rest, keptRun}},
 	{"no result", "I9", "was not told", history.History{subscribe, final("1"), rest, keptRun}},
 	{"two results", "I9", "as COMPLETED 1 and as COMPLETED 2", history.History{told("c", "1"), told("d", "2")}},
 	{"a result each of two ends", "I9", "", history.History{final("1"), told("c", "1"), replay, final("2"), told("d", "2")}},

@@ -21,6 +21,8 @@ const (
 	Subscribed Kind = "client.subscribed"
 	// Delivered: Client was told the result of Run: Status and Output.
 	Delivered Kind = "client.delivered"
+	// GaveUp: Client waits for the result of Run no longer.
+	GaveUp Kind = "client.gave-up"
 )
 
 // What workers tell, from what they wrote down themselves.

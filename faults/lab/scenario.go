@@ -84,6 +84,8 @@ func (c *client) outcome(ctx context.Context, ref *limpet.RunRef) (map[string]ma
 	if err != nil {
 		if _, failed := errors.AsType[*limpet.RunError](err); failed {
 			c.lab.history.Add(history.Event{Kind: history.Delivered, Client: c.name, Run: ref.ID(), Status: history.Failed})
+		} else {
+			c.lab.history.Add(history.Event{Kind: history.GaveUp, Client: c.name, Run: ref.ID(), Detail: err.Error()})
 		}
 		return nil, err
 	}
