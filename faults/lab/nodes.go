@@ -43,7 +43,7 @@ func (n *node) diskFile() string  { return n.dir + ".disk" }
 
 // snapshotEntries is small, so that snapshots are taken and installed in a short
 // run too.
-const snapshotEntries = 512
+const snapshotEntries = 256
 
 // smallMiB is the size of the disk that can be filled.
 const smallMiB = 256
