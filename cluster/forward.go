@@ -122,12 +122,15 @@ func (f *forwarder) register(cmd fsm.Command) (*waiter, error) {
 
 // throttle refuses new runs here while the leader would most likely do so.
 func (f *forwarder) throttle(cmd fsm.Command) error {
-	id := string(cmd.GetRequestId())
-	if !throttled(cmd) || f.remembers != nil && f.remembers(id) {
+	if !throttled(cmd) {
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	id := string(cmd.GetRequestId())
+	if !f.limit.saturated(time.Now()) || f.remembers != nil && f.remembers(id) {
+		return nil
+	}
 	if _, ok := f.table.byID[id]; ok || f.limit.admit(time.Now()) {
 		return nil // a command that waits here already may have been done
 	}

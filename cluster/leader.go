@@ -139,7 +139,7 @@ func (n *Node) reign(ctx context.Context) error {
 	if state.view.ClusterID() == "" && n.cfg.BootstrapCommand != nil {
 		r.propose(n.cfg.BootstrapCommand())
 	}
-	n.log.Info("leading", "term", n.raft.CurrentTerm(), "seq", state.view.Seq())
+	n.log.Info("leading", "term", term, "seq", state.view.Seq())
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r.over = ctx.Done()

@@ -48,6 +48,9 @@ func callers(l *fakeLog, p *proposer, n int, long time.Duration, think func(call
 	return longest
 }
 
+// oneByOne lets callers that were answered together come again one after the other.
+func oneByOne(caller int) time.Duration { return time.Duration(caller) * 20 * time.Microsecond }
+
 func TestALoneCallerWaitsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const commit = 2 * time.Millisecond
@@ -71,8 +74,7 @@ func TestCallersInWavesShareEntries(t *testing.T) {
 		p, _, end := l.propose(t, nil)
 		defer end()
 		synctest.Wait()
-		think := func(caller int) time.Duration { return time.Duration(caller) * 20 * time.Microsecond }
-		took := callers(l, p, n, 100*commit, think)
+		took := callers(l, p, n, 100*commit, oneByOne)
 		if entries, cmds := l.count(); cmds < entries*n*2/3 {
 			t.Errorf("%d callers made %d calls in %d entries", n, cmds, entries)
 		}
@@ -90,10 +92,9 @@ func TestThePacerForgetsCallersThatWent(t *testing.T) {
 		p, _, end := l.propose(t, nil)
 		defer end()
 		synctest.Wait()
-		think := func(caller int) time.Duration { return time.Duration(caller) * 20 * time.Microsecond }
-		callers(l, p, 64, 20*commit, think)
-		callers(l, p, 1, 50*commit, think)
-		if took := callers(l, p, 1, 50*commit, think); took != commit {
+		callers(l, p, 64, 20*commit, oneByOne)
+		callers(l, p, 1, 50*commit, oneByOne)
+		if took := callers(l, p, 1, 50*commit, oneByOne); took != commit {
 			t.Errorf("a call took %v; a commit takes %v", took, commit)
 		}
 	})
