@@ -64,3 +64,26 @@ func benchOneTaskRun(b *testing.B, parked, together int) {
 		b.Fatal("the last run did not end")
 	}
 }
+
+// BenchmarkALostWorker is the loss of a worker's lease, and its return, beside so
+// many HARD runs that are content to wait for it. It does not follow their number.
+func BenchmarkALostWorker(b *testing.B) {
+	for _, parked := range []int{0, 100_000} {
+		b.Run(fmt.Sprintf("parked=%d", parked), func(b *testing.B) {
+			bed := newBed(b)
+			bed.unchecked = true
+			bed.workflow("w", limpetv1.Strategy_STRATEGY_HARD, []taskSpec{{name: "a", opts: map[string]string{"schedule": "1000h"}}})
+			bed.register("gone", 1, nil, "w:a")
+			for range parked {
+				bed.trigger(&limpetv1.RunSpec{RunId: bed.mint(), Workflow: "w", DesiredWorker: bed.id("gone")})
+			}
+			bed.mode("gone", limpetv1.WorkerMode_WORKER_MODE_PAUSED)
+			b.ReportAllocs()
+			for b.Loop() {
+				bed.attach("gone", "node-1")
+				bed.lose("gone")
+				bed.entries = nil
+			}
+		})
+	}
+}

@@ -24,7 +24,7 @@ func (c *checker) fail(format string, args ...any) {
 
 func (c *checker) tasks() {
 	s := c.v.st
-	waiting, parked, held, deadlines, listening, borrowing := 0, 0, 0, 0, 0, 0
+	waiting, parked, held, deadlines, listening, borrowing, restless := 0, 0, 0, 0, 0, 0, 0
 	s.tasks.Scan(func(_ TaskRunID, t *TaskRun) bool {
 		if t.Deadline != 0 {
 			deadlines++
@@ -41,6 +41,9 @@ func (c *checker) tasks() {
 		case t.Status == Queued:
 			if _, ok := s.pins.Get(t.Run); ok {
 				parked++
+				if k, _ := s.parkKeyOf(t); s.restlessAt(k, t) {
+					restless++
+				}
 			} else {
 				waiting++
 			}
@@ -57,8 +60,9 @@ func (c *checker) tasks() {
 		c.fail("indexes: waiting %d/%d, parked %d/%d, held %d/%d, deadlines %d/%d (true/indexed)",
 			waiting, s.waiting.Len(), parked, s.parked.Len(), held, s.held.Len(), deadlines, s.deadlines.Len())
 	}
-	if listening != s.listening.Len() || borrowing != s.borrow.Len() {
-		c.fail("indexes: listening %d/%d, borrowing %d/%d (true/indexed)", listening, s.listening.Len(), borrowing, s.borrow.Len())
+	if listening != s.listening.Len() || borrowing != s.borrow.Len() || restless != s.restless.Len() {
+		c.fail("indexes: listening %d/%d, borrowing %d/%d, restless %d/%d (true/indexed)",
+			listening, s.listening.Len(), borrowing, s.borrow.Len(), restless, s.restless.Len())
 	}
 }
 

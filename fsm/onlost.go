@@ -62,18 +62,41 @@ func (m *Machine) setWorkflowPolicy(c *limpetv1.SetWorkflow) (Result, *Refusal) 
 	before := w.Policy()
 	n := *w
 	n.OnLost = o
+	parked := s.parkedOf(w.ID)
+	for _, t := range parked {
+		s.leaveQueue(t)
+	}
 	s.setWorkflow(&n)
+	for _, t := range parked {
+		s.enterQueue(t)
+	}
 	m.audit(&Audit{
 		Tenant: w.Tenant, Actor: c.GetActor(), Action: "workflow set on_lost", Target: w.Name, From: before.String(), To: o.String(),
 	})
 	// What waits for a lost worker already is judged by the new word too.
+	for _, t := range parked {
+		m.noteLoss(t)
+	}
+	return Result{IDs: []string{string(w.ID)}}, nil
+}
+
+// parkedOf gives the workflow's task runs that wait for a worker that they are
+// pinned to HARD, in the order of their ids.
+func (s *State) parkedOf(w WorkflowID) []*TaskRun {
+	var out []*TaskRun
 	s.tasks.Scan(func(_ TaskRunID, t *TaskRun) bool {
-		if r, ok := s.runs.Get(t.Run); ok && r.Workflow == w.ID {
-			m.noteLoss(t)
+		if t.Status != Queued {
+			return true
+		}
+		if r, ok := s.runs.Get(t.Run); !ok || r.Workflow != w {
+			return true
+		}
+		if k, ok := s.parkKeyOf(t); ok && k.list == parkHard {
+			out = append(out, t)
 		}
 		return true
 	})
-	return Result{IDs: []string{string(w.ID)}}, nil
+	return out
 }
 
 // Policy is what becomes of the workflow's runs when their worker is lost, unless

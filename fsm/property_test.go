@@ -27,7 +27,8 @@ type naive struct {
 	failures map[fsm.TaskRunID]int32
 	gone     map[fsm.WorkerID]bool // lost or draining at the last look
 	released map[fsm.RunID]bool
-	repin    map[fsm.RunID]bool // on_lost is repin: a lost worker loses the pin
+	onLost   map[fsm.RunID]limpetv1.OnLost // the runs' own word
+	policy   map[string]limpetv1.OnLost    // the workflows'
 	places   naivePlaces
 }
 
@@ -43,7 +44,7 @@ func TestTheMachineAgreesWithANaiveModel(t *testing.T) {
 		n := &naive{
 			bed: newBed(t), t: rt, tasks: map[fsm.TaskRunID]fsm.TaskRun{}, pins: map[fsm.RunID]fsm.Pin{},
 			failures: map[fsm.TaskRunID]int32{}, gone: map[fsm.WorkerID]bool{}, released: map[fsm.RunID]bool{},
-			repin: map[fsm.RunID]bool{}, places: naivePlaces{start: map[string]int{}, generation: map[string]int{}},
+			onLost: map[fsm.RunID]limpetv1.OnLost{}, policy: map[string]limpetv1.OnLost{}, places: naivePlaces{start: map[string]int{}, generation: map[string]int{}},
 		}
 		n.found()
 		for range rapid.IntRange(5, 60).Draw(rt, "steps") {
@@ -94,7 +95,7 @@ func (n *naive) step() {
 	w := rapid.SampledFrom(n.workers).Draw(n.t, "worker")
 	switch verb := rapid.SampledFrom([]string{
 		"trigger", "trigger", "trigger", "report", "report", "report", "report", "detach", "lose", "attach", "pause", "drain", "resume", "cancel", "release", "sleep",
-		"restart", "wipe", "claim", "exit", "drain by", "move",
+		"restart", "wipe", "claim", "exit", "drain by", "move", "policy",
 	}).Draw(n.t, "verb"); verb {
 	case "trigger":
 		n.triggerOne(w)
@@ -116,6 +117,8 @@ func (n *naive) step() {
 		n.drain(w, fmt.Sprintf("%ds", rapid.IntRange(1, 5).Draw(n.t, "deadline")))
 	case "move":
 		n.moveOne(w)
+	case "policy":
+		n.setPolicy()
 	case "cancel", "release":
 		if len(n.runs) == 0 {
 			return
@@ -139,10 +142,8 @@ func (n *naive) triggerOne(worker string) {
 		spec.DesiredWorker = n.id(worker)
 	}
 	spec.OnLost = limpetv1.OnLost(rapid.IntRange(0, 3).Draw(n.t, "on_lost"))
-	if spec.GetOnLost() == limpetv1.OnLost_ON_LOST_REPIN {
-		n.repin[fsm.RunID(spec.GetRunId())] = true
-	}
-	if w, ok := n.m.Peek().Worker(fsm.WorkerID(spec.GetDesiredWorker())); ok && w.Lease.State == fsm.LeaseLost && n.repin[fsm.RunID(spec.GetRunId())] {
+	n.onLost[fsm.RunID(spec.GetRunId())] = spec.GetOnLost()
+	if w, ok := n.m.Peek().Worker(fsm.WorkerID(spec.GetDesiredWorker())); ok && w.Lease.State == fsm.LeaseLost && n.repins(fsm.RunID(spec.GetRunId()), f.name) {
 		n.released[fsm.RunID(spec.GetRunId())] = true
 	}
 	first := n.trigger(spec)
@@ -153,6 +154,24 @@ func (n *naive) triggerOne(worker string) {
 		n.t.Fatalf("a repeated trigger gave %+v, want the same run and no change", again)
 	}
 	n.runs = append(n.runs, spec.GetRunId())
+}
+
+// repins reports whether a lost worker loses the run's pin.
+func (n *naive) repins(run fsm.RunID, workflow string) bool {
+	word := n.onLost[run]
+	if word == limpetv1.OnLost_ON_LOST_UNSET {
+		word = n.policy[workflow]
+	}
+	return word == limpetv1.OnLost_ON_LOST_REPIN
+}
+
+// setPolicy changes a workflow's word, also for what waits already.
+func (n *naive) setPolicy() {
+	f := rapid.SampledFrom(n.flows).Draw(n.t, "flow")
+	n.policy[f.name] = limpetv1.OnLost(rapid.IntRange(1, 3).Draw(n.t, "policy"))
+	n.do(&limpetv1.Command{Kind: &limpetv1.Command_SetWorkflow{SetWorkflow: &limpetv1.SetWorkflow{
+		TenantId: testTenant, Workflow: f.name, OnLost: n.policy[f.name], Actor: "ops",
+	}}})
 }
 
 // reportOne reports on a random task run, at a random attempt, twice.
@@ -299,7 +318,7 @@ func (n *naive) verdict(r *fsm.Run, all []fsm.TaskRun) {
 func (n *naive) pin(v fsm.View, r *fsm.Run, all []fsm.TaskRun) {
 	p, ok := v.Pin(r.ID)
 	old, had := n.pins[r.ID]
-	if old, known := n.pins[r.ID]; known && n.repin[r.ID] && n.lostNow(v, old.Worker) {
+	if old, known := n.pins[r.ID]; known && n.repins(r.ID, n.flowOf(all[0]).name) && n.lostNow(v, old.Worker) {
 		n.released[r.ID] = true
 	}
 	released := n.released[r.ID]

@@ -29,6 +29,9 @@ func (s *State) enterQueue(t *TaskRun) {
 	}
 	if k, ok := s.parkKeyOf(t); ok {
 		s.parked.Set(k)
+		if s.restlessAt(k, t) {
+			s.restless.Set(k)
+		}
 		s.countParked(k, 1)
 	} else {
 		s.waiting.Set(s.waitKeyOf(t))
@@ -42,6 +45,9 @@ func (s *State) leaveQueue(t *TaskRun) {
 	}
 	if k, ok := s.parkKeyOf(t); ok {
 		if _, was := s.parked.Delete(k); was {
+			if s.restlessAt(k, t) {
+				s.restless.Delete(k)
+			}
 			s.countParked(k, -1)
 		}
 	} else {
@@ -117,6 +123,17 @@ func (s *State) parkKeyOf(t *TaskRun) (parkKey, bool) {
 		list = parkOverflow
 	}
 	return parkKey{p.Worker, list, s.orderOf(t), t.QueueSeq, t.ID}, true
+}
+
+// restlessAt reports whether a task run parked there does not simply wait on
+// when its worker is lost. Those have an index of their own, so that the loss of
+// a worker costs nothing for the many that wait.
+func (s *State) restlessAt(k parkKey, t *TaskRun) bool {
+	if k.list != parkHard {
+		return false
+	}
+	r, ok := s.runs.Get(t.Run)
+	return ok && s.onLost(r) != OnLostWait
 }
 
 func (s *State) waitKeyOf(t *TaskRun) waitKey {

@@ -150,11 +150,18 @@ func (m *Machine) lose(w *Worker, reason string) {
 	m.noteLosses(n.ID)
 }
 
-// noteLosses marks what waits for a worker that was lost.
+// noteLosses marks what is not content to wait for a worker that was lost. It
+// looks at nothing else: many more may wait.
 func (m *Machine) noteLosses(id WorkerID) {
-	for t := range (View{st: m.st}).Parked(id, true) {
-		m.noteLoss(t)
-	}
+	m.st.restless.Ascend(parkKey{worker: id, priority: -1 << 30}, func(k parkKey) bool {
+		if k.worker != id {
+			return false
+		}
+		if t, ok := m.st.tasks.Get(k.task); ok {
+			m.noteLoss(t)
+		}
+		return true
+	})
 }
 
 func (m *Machine) removeWorker(c *limpetv1.RemoveWorker) (Result, *Refusal) {

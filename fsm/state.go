@@ -36,6 +36,7 @@ type State struct {
 	pinned    index[pinKey]
 	waiting   index[waitKey]
 	parked    index[parkKey]
+	restless  index[parkKey] // of those parked, what the loss of the worker changes
 	parkedAt  table[WorkerID, parkCount]
 	attention table[WorkerID, struct{}]
 	deadlines index[deadlineKey]
@@ -61,7 +62,7 @@ func newState() *State {
 		children: newTable[string, RunID](), requests: newTable[string, *request](),
 		names: newTable[string, WorkflowID](), runOrder: newTable[Seq, RunID](), recent: newTable[Seq, string](),
 		finished: newIndex(lessAge), gone: newIndex(lessAge), held: newIndex(lessHeld), pinned: newIndex(lessPin),
-		waiting: newIndex(lessWait), parked: newIndex(lessPark), parkedAt: newTable[WorkerID, parkCount](),
+		waiting: newIndex(lessWait), parked: newIndex(lessPark), restless: newIndex(lessPark), parkedAt: newTable[WorkerID, parkCount](),
 		attention: newTable[WorkerID, struct{}](), deadlines: newIndex(lessDeadline),
 		profiles: newTable[profileKey, *Profile](), actions: newIndex(lessAction), free: newIndex(lessFree),
 		events: newTable[string, *Event](), cases: newTable[string, *Case](), logs: newTable[string, *LogLine](),
@@ -80,7 +81,7 @@ func (s *State) clone() *State {
 	n.children, n.requests, n.names = s.children.clone(), s.requests.clone(), s.names.clone()
 	n.runOrder, n.recent, n.finished, n.gone = s.runOrder.clone(), s.recent.clone(), s.finished.clone(), s.gone.clone()
 	n.held, n.pinned, n.waiting, n.parked = s.held.clone(), s.pinned.clone(), s.waiting.clone(), s.parked.clone()
-	n.parkedAt, n.attention, n.deadlines = s.parkedAt.clone(), s.attention.clone(), s.deadlines.clone()
+	n.restless, n.parkedAt, n.attention, n.deadlines = s.restless.clone(), s.parkedAt.clone(), s.attention.clone(), s.deadlines.clone()
 	n.profiles, n.actions, n.free = s.profiles.clone(), s.actions.clone(), s.free.clone()
 	n.events, n.cases, n.logs, n.chunks = s.events.clone(), s.cases.clone(), s.logs.clone(), s.chunks.clone()
 	n.audits, n.timers, n.places = s.audits.clone(), s.timers.clone(), s.places.clone()
