@@ -16,7 +16,9 @@ func newAudit(c *client) *cobra.Command {
 		Use: "audit", Short: "List what operators did, newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.listAudit(cmd.Context(), req) },
 	}
-	cmd.Flags().Int32Var(&req.Limit, "limit", 50, "at most so many; the last 1000 are kept")
+	cmd.PersistentFlags().Int32Var(&req.Limit, "limit", 50, "at most so many; the last 1000 are kept")
+	// Every other group of commands has a list.
+	cmd.AddCommand(&cobra.Command{Use: "list", Short: cmd.Short, Args: cobra.NoArgs, Hidden: true, RunE: cmd.RunE})
 	return cmd
 }
 

@@ -60,8 +60,12 @@ func (c *client) clusterStatus(ctx context.Context) error {
 		}
 		rows := make([][]string, 0, len(st.GetNodes()))
 		for _, n := range st.GetNodes() {
+			state := n.GetState()
+			if !n.GetVoter() {
+				state = "outside" // it was removed, or has not joined yet
+			}
 			rows = append(rows, []string{
-				n.GetName(), n.GetState(), dash(n.GetGossip()), fmt.Sprint(n.GetTerm()), fmt.Sprint(n.GetCommit()), fmt.Sprint(n.GetApplied()),
+				n.GetName(), state, dash(n.GetGossip()), fmt.Sprint(n.GetTerm()), fmt.Sprint(n.GetCommit()), fmt.Sprint(n.GetApplied()),
 				fmt.Sprint(n.GetSeq()), dash(n.GetStateHash()), n.GetGrpc(), n.GetHttp(), dash(n.GetError()),
 			})
 		}
@@ -74,8 +78,24 @@ func (c *client) removeNode(ctx context.Context, req *limpetv1.RemoveNodeRequest
 		if _, err := a.RemoveNode(ctx, req); err != nil {
 			return err
 		}
-		return c.said(map[string]any{"removed": req.GetName()}, "removed %s from the Raft configuration", req.GetName())
+		return c.said(map[string]any{"removed": req.GetName()}, "removed %s from the Raft configuration%s", req.GetName(), voters(ctx, a))
 	})
+}
+
+// voters says how many nodes are left and how many of them may die; nothing if
+// that is not to be had, for what was asked is done.
+func voters(ctx context.Context, a limpetv1.AdminClient) string {
+	st, err := a.GetClusterStatus(ctx, &limpetv1.GetClusterStatusRequest{})
+	if err != nil {
+		return ""
+	}
+	n := 0
+	for _, x := range st.GetNodes() {
+		if x.GetVoter() {
+			n++
+		}
+	}
+	return fmt.Sprintf("; voters left: %d, of which %d may fail", n, (n-1)/2)
 }
 
 func (c *client) leave(ctx context.Context) error {

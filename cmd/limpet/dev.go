@@ -101,6 +101,9 @@ func (d *devCluster) run(ctx context.Context, fixedPort bool) error {
 	if d.Nodes != 1 && d.Nodes != 3 && d.Nodes != 5 {
 		return &exitError{code: exitUsage, err: fmt.Errorf("--nodes is %d: must be 1, 3 or 5", d.Nodes)}
 	}
+	if last := 1<<16 - devBlock*d.Nodes; d.Base < 1 || d.Base > last {
+		return &exitError{code: exitUsage, err: fmt.Errorf("--base-port is %d: must be 1 to %d, for each node has ten ports", d.Base, last)}
+	}
 	notes, err := d.prepare(fixedPort)
 	if err != nil {
 		return err

@@ -56,7 +56,7 @@ func newLabRun(io stdio) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&cfg.Scenario, "scenario", "", "one of `limpet lab list`")
+	f.StringVar(&cfg.Scenario, "scenario", "", "`NAME` of a scenario: \"limpet lab list\" has them")
 	f.BoolVar(&random, "random", false, "faults of chance")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "of chance: the same seed makes the same faults, at about the same times")
 	f.DurationVar(&cfg.Duration, "duration", 5*time.Minute, "how long faults of chance go on")

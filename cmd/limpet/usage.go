@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // strict makes wrong arguments of a command, and of all below it, errors with
@@ -19,8 +20,11 @@ func strict(cmd *cobra.Command) {
 			if err == nil {
 				return nil
 			}
-			if len(args) > 0 && !cmd.HasSubCommands() && cobra.NoArgs(cmd, args).Error() == err.Error() {
+			switch names := strings.Fields(cmd.Use)[1:]; {
+			case len(args) > 0 && !cmd.HasSubCommands() && cobra.NoArgs(cmd, args).Error() == err.Error():
 				err = fmt.Errorf("%q is one argument too many", args[0])
+			case len(args) < len(names):
+				err = fmt.Errorf("%s is missing", strings.Trim(names[len(args)], "[]."))
 			}
 			return &exitError{code: exitUsage, err: fmt.Errorf("%w; usage: %s", err, cmd.UseLine())}
 		}
@@ -38,6 +42,34 @@ func strict(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		strict(c)
 	}
+}
+
+// flagError says of a flag that cannot be read what is allowed, as for every
+// other setting.
+func flagError(_ *cobra.Command, err error) error {
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if allowed := allowedIn(e.GetFlag().Value.Type()); allowed != "" {
+			err = fmt.Errorf("--%s is %q: must be %s", e.GetFlag().Name, e.GetValue(), allowed)
+		}
+	}
+	return &exitError{code: exitUsage, err: err}
+}
+
+// allowedIn says what a kind of flag takes; "" for a kind that says so itself.
+func allowedIn(kind string) string {
+	switch kind {
+	case "int", "int32", "int64":
+		return "a whole number"
+	case "uint64":
+		return "a whole number from 0"
+	case "intSlice":
+		return "whole numbers with commas between them"
+	case "bool":
+		return "true or false"
+	case "duration":
+		return "a length of time, as 500ms, 30s, 10m or 1h"
+	}
+	return ""
 }
 
 func noSuchCommand(group *cobra.Command, got string) string {

@@ -27,7 +27,7 @@ h1{font-size:22px;margin:0 0 4px}h2{font-size:16px;margin:24px 0 8px}p{margin:4p
 .kept{color:var(--leads);font-weight:600}.broken{color:var(--bad);font-weight:600}
 .figures{display:flex;flex-wrap:wrap;gap:8px 28px;margin:14px 0}.figures div b{display:block;font-size:20px}
 .wide{overflow-x:auto}svg{display:block}svg text{fill:var(--fg);font:12px system-ui,sans-serif}svg .soft{fill:var(--soft)}
-.up{fill:var(--up)}.leads{fill:var(--leads)}.frozen{fill:var(--frozen)}.fault{fill:var(--fault)}.exit{fill:var(--bad)}.grid{stroke:var(--line)}
+.up{fill:var(--up)}.leads{fill:var(--leads)}.frozen{fill:var(--frozen)}.fault{fill:var(--fault)}.exit{fill:var(--fg)}.grid{stroke:var(--line)}
 .pa{fill:none;stroke:var(--a);stroke-width:1.5}.pb{fill:none;stroke:var(--b);stroke-width:1.5}.mark{stroke:var(--bad);stroke-width:2}
 table{border-collapse:collapse}td,th{text-align:left;padding:3px 16px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}td.n{text-align:right}
 .cols{display:flex;flex-wrap:wrap;gap:8px 48px}.key span{display:inline-block;width:12px;height:12px;margin:0 4px 0 14px;vertical-align:-1px}`
@@ -51,6 +51,9 @@ func page(r *Report) []byte {
 	}
 	fmt.Fprintf(&b, `<p class="soft">%s, %s. %d nodes, %d workers, %d clients; %s.</p>`,
 		r.Began.UTC().Format("2 January 2006 15:04 MST"), r.Took.Round(time.Second), r.Nodes, r.Workers, r.Clients, html.EscapeString(where))
+	if text := r.Late.String(); text != "" {
+		fmt.Fprintf(&b, `<p class="soft">%s</p>`, html.EscapeString(text))
+	}
 	b.WriteString(`<div class="figures">`)
 	for _, f := range []struct {
 		n    int
@@ -69,7 +72,7 @@ func page(r *Report) []byte {
 	b.WriteString("</div>")
 	r.findings(&b)
 	b.WriteString("<h2>What happened when</h2>" +
-		`<p class="key soft"><span style="background:var(--up)"></span>runs<span style="background:var(--leads)"></span>leads<span style="background:var(--frozen)"></span>frozen<span style="background:var(--fault)"></span>fault<span style="background:var(--bad)"></span>end of a process, or violation</p>`)
+		`<p class="key soft"><span style="background:var(--up)"></span>runs<span style="background:var(--leads)"></span>leads<span style="background:var(--frozen)"></span>frozen<span style="background:var(--fault)"></span>fault<span style="background:var(--fg)"></span>end of a process<span style="background:var(--bad)"></span>violation</p>`)
 	r.chart.svg(&b)
 	b.WriteString(`<h2>Counts</h2><div class="cols">`)
 	for _, t := range []struct {

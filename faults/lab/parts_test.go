@@ -174,8 +174,12 @@ func TestThePageShowsWhatIsWrong(t *testing.T) {
 	if text := string(page(r)); !strings.Contains(text, "nothing was violated") || strings.Contains(text, "<killed>") || !strings.Contains(text, "leads in term 2") {
 		t.Errorf("page: %s", text)
 	}
+	if text := string(page(r)); strings.Contains(text, "machine itself") {
+		t.Errorf("a machine that was never late: %s", text)
+	}
 	r.Broken = []string{"the moon <fell>"}
-	if text := string(page(r)); !strings.Contains(text, "the moon &lt;fell&gt;") || !strings.Contains(text, "Broken") {
+	r.Late = r.Late.noted(lateAfter).noted(2 * time.Second)
+	if text := string(page(r)); !strings.Contains(text, "the moon &lt;fell&gt;") || !strings.Contains(text, "Broken") || !strings.Contains(text, "late 1 times, once by 2s") {
 		t.Errorf("page: %s", text)
 	}
 }

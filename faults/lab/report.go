@@ -45,6 +45,8 @@ type Report struct {
 	FaultSum  int            `json:"faults_total"`
 	Packets   [2]uint64      `json:"packets_passed_and_dropped"`
 
+	Late Lateness `json:"late"`
+
 	Violations []check.Violation `json:"violations"`
 	// Broken is what a scenario, or the lab, expected and did not find.
 	Broken []string `json:"broken,omitempty"`
@@ -59,7 +61,7 @@ func (l *Lab) newReport(s Scenario, h history.History, violations []check.Violat
 	r := &Report{
 		Scenario: s.Name, About: s.About, Seed: l.cfg.Seed, Began: l.history.Start(), Nodes: len(l.nodes), Workers: l.cfg.Workers, Clients: l.cfg.Clients,
 		Wired: l.wires != nil, LeftOut: l.leftOut, Finals: map[string]int{}, Clientele: map[string]int{}, State: map[string]int{},
-		Faults: faultCounts(h), Violations: violations,
+		Faults: faultCounts(h), Violations: violations, Late: l.late,
 	}
 	if s.quiet {
 		r.Clients = 0
@@ -173,6 +175,9 @@ func (r *Report) String() string {
 		fmt.Fprintf(&b, "\n    %s", v)
 	}
 	for _, text := range r.Broken {
+		fmt.Fprintf(&b, "\n    %s", text)
+	}
+	if text := r.Late.String(); text != "" {
 		fmt.Fprintf(&b, "\n    %s", text)
 	}
 	return b.String()

@@ -79,6 +79,7 @@ type Lab struct {
 	nemesis *nemesis // nil in named scenarios
 
 	faultCount atomic.Int64
+	late       Lateness
 	leftOut    []string
 	favourite  string // a worker that many runs are wanted at
 
@@ -208,11 +209,16 @@ func (l *Lab) run(ctx context.Context) (*Report, error) {
 		l.load = &load{lab: l, stop: func() {}}
 	}
 	defer l.load.close()
+	watch, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	late := watchLateness(watch)
 	broken := scenario.play(play, l)
 	if broken != nil {
 		l.say("the scenario did not go as it must: %v", broken)
 	}
 	l.heal(ctx)
+	unwatch()
+	l.late = <-late
 	return l.judge(ctx, scenario, broken)
 }
 
