@@ -84,9 +84,11 @@ func openLocked(dir, name string, retain int, log hclog.Logger) (*storage, error
 	if err != nil {
 		return nil, err
 	}
-	if s.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, retain, log); err != nil {
+	files, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, log)
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open snapshots in %q: %w", dir, err), s.close())
 	}
+	s.snaps = smoothSnapshots{files, dir}
 	return s, nil
 }
 

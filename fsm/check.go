@@ -28,10 +28,12 @@ func (c *checker) tasks() {
 	s.tasks.Scan(func(_ TaskRunID, t *TaskRun) bool {
 		if t.Deadline != 0 {
 			deadlines++
+			entered(c, t, "deadlines", s.deadlines, deadlineKey{t.Deadline, t.ID})
 		}
 		switch {
 		case t.Status.Held():
 			held++
+			entered(c, t, "held", s.held, heldKey{t.Worker, t.ID})
 			c.holder(t)
 		case t.Status == Blocked:
 			s.eachListen(t, func(listenKey) { listening++ })
@@ -41,11 +43,15 @@ func (c *checker) tasks() {
 		case t.Status == Queued:
 			if _, ok := s.pins.Get(t.Run); ok {
 				parked++
-				if k, _ := s.parkKeyOf(t); s.restlessAt(k, t) {
+				k, _ := s.parkKeyOf(t)
+				entered(c, t, "parked", s.parked, k)
+				if s.restlessAt(k, t) {
 					restless++
+					entered(c, t, "restless", s.restless, k)
 				}
 			} else {
 				waiting++
+				entered(c, t, "waiting", s.waiting, s.waitKeyOf(t))
 			}
 			if _, ok := s.borrowKeyOf(t); ok {
 				borrowing++
@@ -63,6 +69,13 @@ func (c *checker) tasks() {
 	if listening != s.listening.Len() || borrowing != s.borrow.Len() || restless != s.restless.Len() {
 		c.fail("indexes: listening %d/%d, borrowing %d/%d, restless %d/%d (true/indexed)",
 			listening, s.listening.Len(), borrowing, s.borrow.Len(), restless, s.restless.Len())
+	}
+}
+
+// entered checks that a task run is in an index under the key that it has now.
+func entered[K any](c *checker, t *TaskRun, name string, x index[K], k K) {
+	if _, ok := x.Get(k); !ok {
+		c.fail("indexes: task run %s, %s, is not in %q under %+v", t.ID, t.Status, name, k)
 	}
 }
 

@@ -62,41 +62,39 @@ func (m *Machine) setWorkflowPolicy(c *limpetv1.SetWorkflow) (Result, *Refusal) 
 	before := w.Policy()
 	n := *w
 	n.OnLost = o
-	parked := s.parkedOf(w.ID)
-	for _, t := range parked {
-		s.leaveQueue(t)
-	}
 	s.setWorkflow(&n)
-	for _, t := range parked {
-		s.enterQueue(t)
-	}
 	m.audit(&Audit{
 		Tenant: w.Tenant, Actor: c.GetActor(), Action: "workflow set on_lost", Target: w.Name, From: before.String(), To: o.String(),
 	})
-	// What waits for a lost worker already is judged by the new word too.
-	for _, t := range parked {
-		m.noteLoss(t)
+	if o != before {
+		m.policyChanged(w.ID, before, o)
 	}
 	return Result{IDs: []string{string(w.ID)}}, nil
 }
 
-// parkedOf gives the workflow's task runs that wait for a worker that they are
-// pinned to HARD, in the order of their ids.
-func (s *State) parkedOf(w WorkflowID) []*TaskRun {
-	var out []*TaskRun
+// policyChanged judges what waits for a worker by the workflow's new word, unless
+// its run has one of its own.
+func (m *Machine) policyChanged(w WorkflowID, before, now OnLost) {
+	s := m.st
 	s.tasks.Scan(func(_ TaskRunID, t *TaskRun) bool {
 		if t.Status != Queued {
 			return true
 		}
-		if r, ok := s.runs.Get(t.Run); !ok || r.Workflow != w {
+		if r, ok := s.runs.Get(t.Run); !ok || r.Workflow != w || r.OnLost != OnLostUnset {
 			return true
 		}
-		if k, ok := s.parkKeyOf(t); ok && k.list == parkHard {
-			out = append(out, t)
+		k, ok := s.parkKeyOf(t)
+		switch {
+		case !ok || k.list != parkHard:
+			return true
+		case now == OnLostWait:
+			s.restless.Delete(k)
+		case before == OnLostWait:
+			s.restless.Set(k)
 		}
+		m.noteLoss(t)
 		return true
 	})
-	return out
 }
 
 // Policy is what becomes of the workflow's runs when their worker is lost, unless

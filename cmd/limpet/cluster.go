@@ -61,7 +61,7 @@ func (c *client) clusterStatus(ctx context.Context) error {
 		rows := make([][]string, 0, len(st.GetNodes()))
 		for _, n := range st.GetNodes() {
 			state := n.GetState()
-			if !n.GetVoter() {
+			if !n.GetVoter() && n.GetError() == "" && st.GetClusterId() != "" {
 				state = "outside" // it was removed, or has not joined yet
 			}
 			rows = append(rows, []string{
@@ -78,24 +78,31 @@ func (c *client) removeNode(ctx context.Context, req *limpetv1.RemoveNodeRequest
 		if _, err := a.RemoveNode(ctx, req); err != nil {
 			return err
 		}
-		return c.said(map[string]any{"removed": req.GetName()}, "removed %s from the Raft configuration%s", req.GetName(), voters(ctx, a))
+		left := ""
+		if !c.json() {
+			left = voters(ctx, a)
+		}
+		return c.said(map[string]any{"removed": req.GetName()}, "removed %s from the Raft configuration%s", req.GetName(), left)
 	})
 }
 
-// voters says how many nodes are left and how many of them may die; nothing if
+// voters says how many nodes are left and how many of them answer; nothing if
 // that is not to be had, for what was asked is done.
 func voters(ctx context.Context, a limpetv1.AdminClient) string {
 	st, err := a.GetClusterStatus(ctx, &limpetv1.GetClusterStatusRequest{})
 	if err != nil {
 		return ""
 	}
-	n := 0
+	all, answer := 0, 0
 	for _, x := range st.GetNodes() {
 		if x.GetVoter() {
-			n++
+			all++
+			if x.GetError() == "" {
+				answer++
+			}
 		}
 	}
-	return fmt.Sprintf("; voters left: %d, of which %d may fail", n, (n-1)/2)
+	return fmt.Sprintf("; voters left: %d, answering: %d, needed: %d", all, answer, all/2+1)
 }
 
 func (c *client) leave(ctx context.Context) error {

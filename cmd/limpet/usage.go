@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,11 +21,12 @@ func strict(cmd *cobra.Command) {
 			if err == nil {
 				return nil
 			}
-			switch names := strings.Fields(cmd.Use)[1:]; {
-			case len(args) > 0 && !cmd.HasSubCommands() && cobra.NoArgs(cmd, args).Error() == err.Error():
-				err = fmt.Errorf("%q is one argument too many", args[0])
+			switch names := wanted(cmd); {
+			case !counts(err, cmd, args, len(names)): // it says more than a number
 			case len(args) < len(names):
-				err = fmt.Errorf("%s is missing", strings.Trim(names[len(args)], "[]."))
+				err = fmt.Errorf("%s is missing", names[len(args)])
+			case len(args) > len(names) && !cmd.HasAvailableSubCommands():
+				err = fmt.Errorf("%q is one argument too many", args[len(names)])
 			}
 			return &exitError{code: exitUsage, err: fmt.Errorf("%w; usage: %s", err, cmd.UseLine())}
 		}
@@ -44,11 +46,34 @@ func strict(cmd *cobra.Command) {
 	}
 }
 
+// wanted gives the arguments that a command needs, as its usage calls them.
+func wanted(cmd *cobra.Command) []string {
+	words := strings.Fields(cmd.Use)[1:]
+	for i, w := range words {
+		if strings.ContainsAny(w[:1], "-[(") {
+			return words[:i]
+		}
+	}
+	return words
+}
+
+// counts reports whether the error is cobra's, about the number of arguments.
+func counts(err error, cmd *cobra.Command, args []string, want int) bool {
+	for _, check := range []cobra.PositionalArgs{cobra.NoArgs, cobra.ExactArgs(want)} {
+		if e := check(cmd, args); e != nil && e.Error() == err.Error() {
+			return true
+		}
+	}
+	return false
+}
+
 // flagError says of a flag that cannot be read what is allowed, as for every
 // other setting.
 func flagError(_ *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		if allowed := allowedIn(e.GetFlag().Value.Type()); allowed != "" {
+		if allowed := allowedIn(e.GetFlag().Value.Type()); errors.Is(err, strconv.ErrRange) {
+			err = fmt.Errorf("--%s is %q: must be smaller", e.GetFlag().Name, e.GetValue())
+		} else if allowed != "" {
 			err = fmt.Errorf("--%s is %q: must be %s", e.GetFlag().Name, e.GetValue(), allowed)
 		}
 	}

@@ -40,6 +40,7 @@ func (l *Lab) judge(ctx context.Context, s Scenario, broken error) (*Report, err
 	_ = until(ctx, resultsPatience, "results to be told", func() bool { return l.load.waiting.Load() == 0 })
 	rest := l.history.Since(time.Now())
 	seq, equal := l.compare(ctx)
+	late := l.lateness()
 	for _, c := range l.crews {
 		l.stopCrew(c, syscall.SIGKILL)
 	}
@@ -68,7 +69,7 @@ func (l *Lab) judge(ctx context.Context, s Scenario, broken error) (*Report, err
 	h.Sort()
 	nameRuns(h, r.calls)
 	report := l.newReport(s, h, check.Run(h))
-	report.Bodies, report.Kept, report.Open, report.Entries = bodies, kept, open, len(log)
+	report.Bodies, report.Kept, report.Open, report.Entries, report.Late = bodies, kept, open, len(log), late
 	var after error
 	if s.after != nil {
 		after = s.after(h)

@@ -61,7 +61,7 @@ func (l *Lab) newReport(s Scenario, h history.History, violations []check.Violat
 	r := &Report{
 		Scenario: s.Name, About: s.About, Seed: l.cfg.Seed, Began: l.history.Start(), Nodes: len(l.nodes), Workers: l.cfg.Workers, Clients: l.cfg.Clients,
 		Wired: l.wires != nil, LeftOut: l.leftOut, Finals: map[string]int{}, Clientele: map[string]int{}, State: map[string]int{},
-		Faults: faultCounts(h), Violations: violations, Late: l.late,
+		Faults: faultCounts(h), Violations: violations,
 	}
 	if s.quiet {
 		r.Clients = 0

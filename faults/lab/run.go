@@ -79,7 +79,7 @@ type Lab struct {
 	nemesis *nemesis // nil in named scenarios
 
 	faultCount atomic.Int64
-	late       Lateness
+	lateness   func() Lateness // ends the watch over the machine
 	leftOut    []string
 	favourite  string // a worker that many runs are wanted at
 
@@ -211,14 +211,16 @@ func (l *Lab) run(ctx context.Context) (*Report, error) {
 	defer l.load.close()
 	watch, unwatch := context.WithCancel(ctx)
 	defer unwatch()
-	late := watchLateness(watch)
+	seen := watchLateness(watch)
+	l.lateness = func() Lateness {
+		unwatch()
+		return <-seen
+	}
 	broken := scenario.play(play, l)
 	if broken != nil {
 		l.say("the scenario did not go as it must: %v", broken)
 	}
 	l.heal(ctx)
-	unwatch()
-	l.late = <-late
 	return l.judge(ctx, scenario, broken)
 }
 

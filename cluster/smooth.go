@@ -1,0 +1,87 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/raft"
+)
+
+// smoothSnapshots gives the disk what is written of a snapshot bit by bit. Else
+// all of it would go there at once when the snapshot is closed, hundreds of
+// megabytes of a large state, and the log, which waits for the same disk, would
+// stand still meanwhile: long enough to cost a leader its office.
+type smoothSnapshots struct {
+	raft.SnapshotStore
+	dir string // of the store, as given to raft.NewFileSnapshotStore
+}
+
+// smoothEvery is how many bytes go to the disk at a time.
+const smoothEvery = 8 << 20
+
+// Create implements raft.SnapshotStore.
+func (s smoothSnapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, trans raft.Transport,
+) (raft.SnapshotSink, error) {
+	sink, err := s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the store's own
+	}
+	// The sink does not show its file. Where it is not found under raft's name for
+	// it, the snapshot is as good, and only the log waits.
+	f, err := os.OpenFile(filepath.Join(s.dir, "snapshots", sink.ID()+".tmp", "state.bin"), os.O_WRONLY, 0)
+	if err != nil {
+		return sink, nil //nolint:nilerr // see above
+	}
+	return &smoothSink{SnapshotSink: sink, file: f}, nil
+}
+
+// syncer is what a sink needs of its file.
+type syncer interface {
+	Sync() error
+	Close() error
+}
+
+type smoothSink struct {
+	raft.SnapshotSink
+
+	file   syncer
+	closed bool
+	dirty  int // bytes since the latest sync
+}
+
+// Write implements raft.SnapshotSink.
+func (s *smoothSink) Write(p []byte) (int, error) {
+	n, err := s.SnapshotSink.Write(p)
+	if s.dirty += n; err != nil || s.dirty < smoothEvery {
+		return n, err //nolint:wrapcheck // the sink's own
+	}
+	s.dirty = 0
+	if err := s.file.Sync(); err != nil {
+		return n, fmt.Errorf("sync snapshot: %w", err)
+	}
+	return n, nil
+}
+
+// Close implements raft.SnapshotSink: as often as one likes, as raft does.
+func (s *smoothSink) Close() error {
+	return errors.Join(s.done(), s.SnapshotSink.Close())
+}
+
+// Cancel implements raft.SnapshotSink.
+func (s *smoothSink) Cancel() error {
+	return errors.Join(s.done(), s.SnapshotSink.Cancel())
+}
+
+func (s *smoothSink) done() error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if err := s.file.Close(); err != nil {
+		return fmt.Errorf("close snapshot: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// syncs counts, and fails if it is told to.
+type syncs struct {
+	n      int
+	err    error
+	closed bool
+}
+
+func (s *syncs) Sync() error { s.n++; return s.err }
+
+func (s *syncs) Close() error {
+	if s.closed {
+		return errors.New("closed twice")
+	}
+	s.closed = true
+	return nil
+}
+
+// smoothly opens a snapshot in a real store. It fails where raft keeps the file
+// elsewhere than smoothSnapshots looks for it.
+func smoothly(t *testing.T) (smoothSnapshots, *smoothSink, *syncs) {
+	t.Helper()
+	dir := t.TempDir()
+	files, err := raft.NewFileSnapshotStoreWithLogger(dir, 2, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := smoothSnapshots{files, dir}
+	_, trans := raft.NewInmemTransport("")
+	sink, err := store.Create(1, 7, 2, raft.Configuration{}, 1, trans)
+	if err != nil {
+		t.Fatal(err)
+	}
+	smooth, ok := sink.(*smoothSink)
+	if !ok {
+		t.Fatalf("the file of %T was not found", sink)
+	}
+	if err := smooth.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := &syncs{}
+	smooth.file = s
+	return store, smooth, s
+}
+
+func TestALargeSnapshotGoesToTheDiskBitByBit(t *testing.T) {
+	store, sink, s := smoothly(t)
+	part, wrote := bytes.Repeat([]byte("x"), 1<<20), 0
+	for range 20 {
+		n, err := sink.Write(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wrote += n
+	}
+	if s.n != 2 {
+		t.Errorf("%d syncs of 20 MiB, want 2", s.n)
+	}
+	for range 2 { // as raft does
+		if err := sink.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !s.closed {
+		t.Error("the file is open still")
+	}
+	list, err := store.List()
+	if err != nil || len(list) != 1 || list[0].Index != 7 {
+		t.Fatalf("snapshots: %v, %v", list, err)
+	}
+	_, in, err := store.Open(list[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close() }()
+	if n, err := io.Copy(io.Discard, in); err != nil || int(n) != wrote {
+		t.Errorf("%d bytes of %d came back, %v", n, wrote, err)
+	}
+}
+
+func TestASnapshotWhoseDiskFailsIsNone(t *testing.T) {
+	store, sink, s := smoothly(t)
+	s.err = errors.New("no such luck")
+	if _, err := sink.Write(make([]byte, smoothEvery)); !errors.Is(err, s.err) {
+		t.Errorf("the failure of the sync is lost: %v", err)
+	}
+	if err := sink.Cancel(); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := store.List(); err != nil || len(list) != 0 {
+		t.Errorf("snapshots: %v, %v", list, err)
+	}
+}
