@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -51,7 +52,9 @@ type DiskHealth struct {
 // would build on one that is about to go.
 //
 // What is kept of terms and votes must not fail, or Raft panics: it is tried again
-// until it succeeds or the node is given up, and then never returns.
+// until it succeeds or the node is given up, and then never returns. The same holds
+// for the entries that Raft writes after it has truncated its log: if they failed,
+// it would go on as if what it truncated were still there.
 type diskGuard struct {
 	raft.LogStore
 	raft.StableStore
@@ -61,13 +64,16 @@ type diskGuard struct {
 	fatal func(error)
 	turn  chan struct{} // one write at a time
 	dead  chan struct{} // closed when the node is given up
+	over  chan struct{} // closed when a node that was given up is closed
 
 	mu     sync.Mutex
 	health DiskHealth
 	row    int       // failures in a row
 	since  time.Time // of the first of them
 	stale  []span    // entries that Raft was told are not written; they may be
+	cut    bool      // the log was truncated, and nothing was written since
 	gone   bool
+	ended  bool
 }
 
 // span is a range of Raft's indexes; none if last is 0.
@@ -82,7 +88,7 @@ type write struct {
 
 func newDiskGuard(logs raft.LogStore, stable raft.StableStore, dir string, cfg DiskConfig, fatal func(error)) *diskGuard {
 	return &diskGuard{
-		LogStore: logs, StableStore: stable, cfg: cfg, dir: dir, fatal: fatal, turn: make(chan struct{}, 1), dead: make(chan struct{}),
+		LogStore: logs, StableStore: stable, cfg: cfg, dir: dir, fatal: fatal, turn: make(chan struct{}, 1), dead: make(chan struct{}), over: make(chan struct{}),
 	}
 }
 
@@ -92,6 +98,10 @@ func (g *diskGuard) StoreLog(l *raft.Log) error { return g.StoreLogs([]*raft.Log
 // StoreLogs implements raft.LogStore.
 func (g *diskGuard) StoreLogs(logs []*raft.Log) error {
 	w := &write{do: func() error { return g.LogStore.StoreLogs(logs) }}
+	if g.isCut() {
+		defer g.setCut(false)
+		return g.surely(w.do)
+	}
 	if len(logs) > 0 {
 		w.entries = span{logs[0].Index, logs[len(logs)-1].Index}
 	}
@@ -104,7 +114,28 @@ func (g *diskGuard) StoreLogs(logs []*raft.Log) error {
 func (g *diskGuard) DeleteRange(first, last uint64) error {
 	defer g.watch()()
 	g.turn <- struct{}{}
-	return g.outcome(g.perform(&write{do: func() error { return g.LogStore.DeleteRange(first, last) }}))
+	return g.outcome(g.perform(&write{do: func() error {
+		end, err := g.LastIndex()
+		if err == nil {
+			err = g.LogStore.DeleteRange(first, last)
+		}
+		if err == nil && last >= end { // a compaction leaves some
+			g.setCut(true)
+		}
+		return err
+	}}))
+}
+
+func (g *diskGuard) isCut() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cut
+}
+
+func (g *diskGuard) setCut(on bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cut = on
 }
 
 // GetLog implements raft.LogStore.
@@ -226,8 +257,22 @@ func (g *diskGuard) surely(do func() error) error {
 	}
 }
 
-// hang never returns: whoever waits for it is part of a node that has stopped.
-func (*diskGuard) hang() { select {} }
+// hang never returns: whoever waits for it is part of a node that has stopped. Its
+// goroutine ends with the node.
+func (g *diskGuard) hang() {
+	<-g.over
+	runtime.Goexit()
+}
+
+// end lets go of what hangs.
+func (g *diskGuard) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.ended {
+		g.ended = true
+		close(g.over)
+	}
+}
 
 // outcome counts a write that ended.
 func (g *diskGuard) outcome(err error) error {

@@ -15,6 +15,7 @@ import (
 // shakyDisk is a disk whose next writes go as it is told.
 type shakyDisk struct {
 	mu    sync.Mutex
+	spare int // how many writes go well before it is as it was told
 	err   error
 	stall chan struct{} // while open, writes wait
 }
@@ -22,6 +23,10 @@ type shakyDisk struct {
 func (d *shakyDisk) fault() error {
 	d.mu.Lock()
 	err, stall := d.err, d.stall
+	if d.spare > 0 {
+		d.spare--
+		err, stall = nil, nil
+	}
 	d.mu.Unlock()
 	if stall != nil {
 		<-stall
@@ -33,6 +38,13 @@ func (d *shakyDisk) fails(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.err = err
+}
+
+// spares so many of the next writes.
+func (d *shakyDisk) spares(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.spare = n
 }
 
 // stalls until the function returned is called.
@@ -191,6 +203,33 @@ func shakyBed(t *testing.T, cfg DiskConfig) (*bed, map[string]*shakyDisk, chan e
 	b.start(b.names...)
 	b.awaitReady()
 	return b, disks, died
+}
+
+// Raft's goroutines stayed, and with them all that they hold.
+func TestWhatHangsInADeadDiskEndsWithTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _, disk, died := guarded(t)
+		disk.fails(errors.New("no space left on device"))
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = g.SetUint64([]byte("term"), 2)
+			t.Error("a write that failed came back")
+		}()
+		<-g.dead
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("it ended before the node")
+		default:
+		}
+		g.end()
+		g.end() // a second time does nothing
+		<-ended
+		if !errors.Is(died(), ErrDisk) {
+			t.Errorf("it died of %v", died())
+		}
+	})
 }
 
 // The heartbeats of a leader go on when its disk hangs; it must not.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -114,6 +115,35 @@ func TestAFollowerWhoseTruncationTakesLongGoesOn(t *testing.T) {
 	}
 	if last, hole := b.raft.LastIndex(), b.hole(); last != 3 || hole != 0 {
 		t.Errorf("the follower takes nothing any more: last index %d, hole at %d", last, hole)
+	}
+}
+
+// Raft truncates its log and then writes what comes instead. If only the second
+// failed, it took entries for its own that were gone: it refused what the leader
+// sent for ever, and stood for election with a log that it did not have.
+func TestATruncatedLogIsWrittenBeforeAnythingElseIsDone(t *testing.T) {
+	for name, trouble := range map[string]func(*shakyDisk) func(){
+		"fails": func(d *shakyDisk) func() {
+			d.fails(errors.New("no space left on device"))
+			return func() { d.fails(nil) }
+		},
+		"stalls": (*shakyDisk).stalls,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newLateBed(t)
+			if !b.append(2, 1, 1, 3) || !b.append(3, 1, 1, 0) {
+				t.Fatal("entries 2 to 4, or the next term, were refused")
+			}
+			b.disk.spares(1) // the truncation
+			time.AfterFunc(3*b.deadline, trouble(b.disk))
+			b.append(3, 1, 1, 1)
+			if last, hole := b.raft.LastIndex(), b.hole(); last != 2 || hole != 0 {
+				t.Errorf("the follower says that it has %d entries, and lacks entry %d", last, hole)
+			}
+			if !b.append(3, 1, 1, 2) || b.hole() != 0 {
+				t.Errorf("what the leader sends again is not taken: last index %d, hole at %d", b.raft.LastIndex(), b.hole())
+			}
+		})
 	}
 }
 

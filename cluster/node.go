@@ -208,6 +208,7 @@ func (n *Node) shutdown() error {
 	err := n.release()
 	select {
 	case <-n.storage.abandoned(): // what hangs in the disk cannot be waited for
+		n.storage.guard.end()
 		go func() { _ = n.history.Close() }() // it may lie on the same disk
 		return err
 	default:
