@@ -54,7 +54,9 @@ type DiskHealth struct {
 // What is kept of terms and votes must not fail, or Raft panics: it is tried again
 // until it succeeds or the node is given up, and then never returns. The same holds
 // for the entries that Raft writes after it has truncated its log: if they failed,
-// it would go on as if what it truncated were still there.
+// it would go on as if what it truncated were still there. And it holds for changes
+// of the configuration: a leader that cannot write one goes by it all the same, and
+// a node that no log has would be a voter for it for ever.
 type diskGuard struct {
 	raft.LogStore
 	raft.StableStore
@@ -98,7 +100,7 @@ func (g *diskGuard) StoreLog(l *raft.Log) error { return g.StoreLogs([]*raft.Log
 // StoreLogs implements raft.LogStore.
 func (g *diskGuard) StoreLogs(logs []*raft.Log) error {
 	w := &write{do: func() error { return g.LogStore.StoreLogs(logs) }}
-	if g.isCut() {
+	if g.isCut() || slices.ContainsFunc(logs, func(l *raft.Log) bool { return l.Type == raft.LogConfiguration }) {
 		defer g.setCut(false)
 		return g.surely(w.do)
 	}

@@ -205,6 +205,29 @@ func shakyBed(t *testing.T, cfg DiskConfig) (*bed, map[string]*shakyDisk, chan e
 	return b, disks, died
 }
 
+// A leader whose write of a new configuration failed went by it all the same: it
+// took the new node for a voter, so nobody added it, and the log did not have it.
+func TestAConfigurationIsWrittenOrTheNodeIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, store, disk, died := guarded(t)
+		disk.fails(errors.New("no space left on device"))
+		if err := g.StoreLog(&raft.Log{Index: 1, Type: raft.LogNoop}); err == nil {
+			t.Error("a write that failed was told as done")
+		}
+		time.AfterFunc(g.cfg.WriteDeadline/2, func() { disk.fails(nil) })
+		if err := g.StoreLog(&raft.Log{Index: 1, Type: raft.LogConfiguration}); err != nil {
+			t.Errorf("the write of a configuration: %v", err)
+		}
+		if last, err := store.LastIndex(); last != 1 || err != nil || died() != nil {
+			t.Errorf("last index %d, %v; the node died of %v", last, err, died())
+		}
+		disk.fails(errors.New("no space left on device"))
+		go func() { _ = g.StoreLog(&raft.Log{Index: 2, Type: raft.LogConfiguration}) }()
+		<-g.dead
+		g.end()
+	})
+}
+
 // Raft's goroutines stayed, and with them all that they hold.
 func TestWhatHangsInADeadDiskEndsWithTheNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
