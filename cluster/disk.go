@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -67,13 +68,13 @@ type diskGuard struct {
 	turn  chan struct{} // one write at a time
 	dead  chan struct{} // closed when the node is given up
 	over  chan struct{} // closed when a node that was given up is closed
+	cut   atomic.Bool   // the log was truncated, and nothing was written since
 
 	mu     sync.Mutex
 	health DiskHealth
 	row    int       // failures in a row
 	since  time.Time // of the first of them
 	stale  []span    // entries that Raft was told are not written; they may be
-	cut    bool      // the log was truncated, and nothing was written since
 	gone   bool
 	ended  bool
 }
@@ -100,8 +101,8 @@ func (g *diskGuard) StoreLog(l *raft.Log) error { return g.StoreLogs([]*raft.Log
 // StoreLogs implements raft.LogStore.
 func (g *diskGuard) StoreLogs(logs []*raft.Log) error {
 	w := &write{do: func() error { return g.LogStore.StoreLogs(logs) }}
-	if g.isCut() || slices.ContainsFunc(logs, func(l *raft.Log) bool { return l.Type == raft.LogConfiguration }) {
-		defer g.setCut(false)
+	if g.cut.Load() || slices.ContainsFunc(logs, func(l *raft.Log) bool { return l.Type == raft.LogConfiguration }) {
+		defer g.cut.Store(false)
 		return g.surely(w.do)
 	}
 	if len(logs) > 0 {
@@ -122,22 +123,10 @@ func (g *diskGuard) DeleteRange(first, last uint64) error {
 			err = g.LogStore.DeleteRange(first, last)
 		}
 		if err == nil && last >= end { // a compaction leaves some
-			g.setCut(true)
+			g.cut.Store(true)
 		}
 		return err
 	}}))
-}
-
-func (g *diskGuard) isCut() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.cut
-}
-
-func (g *diskGuard) setCut(on bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.cut = on
 }
 
 // GetLog implements raft.LogStore.
