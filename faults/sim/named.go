@@ -13,7 +13,7 @@ type Named struct {
 // left open.
 func NamedPlans() []Named {
 	const s = time.Second
-	return []Named{
+	return append(diskPlans(), []Named{
 		{"leader-isolated-with-its-workers", []Step{
 			{At: 4 * s, For: 6 * s, Do: Alone},
 			{At: 4 * s, For: 6 * s, Do: WorkerCut, Who: []string{"w1", "n2", "n3"}},
@@ -29,11 +29,6 @@ func NamedPlans() []Named {
 			{At: 13 * s, For: 5 * s, Do: Split, Who: []string{"n3"}},
 		}},
 		{"all-nodes-killed-at-once", []Step{{At: 5 * s, For: 2 * s, Do: CrashAll}, {At: 14 * s, For: 8 * s, Do: CrashAll, Keep: true}}},
-		{"disk-full", []Step{
-			{At: 4 * s, For: 5 * s, Do: FullDisk, Who: []string{"n1"}},
-			{At: 11 * s, For: 5 * s, Do: FullDisk, Who: []string{"n2"}},
-			{At: 18 * s, For: 3 * s, Do: FullDisk, Who: []string{"n3"}},
-		}},
 		{"clocks-an-hour-ahead-and-behind", []Step{
 			{At: 4 * s, Do: ClockJump, Who: []string{"n1"}, By: time.Hour},
 			{At: 5 * s, Do: ClockJump, Who: []string{"n2"}, By: -time.Hour},
@@ -75,6 +70,29 @@ func NamedPlans() []Named {
 			{At: 17100 * time.Millisecond, Do: Trigger, Who: []string{"soft"}},
 		}},
 		{"half-a-minute-without-quorum", []Step{{At: 5 * s, For: 30 * s, Do: Crash, Who: []string{"n1", "n2"}}}},
+	}...)
+}
+
+// diskPlans are those about disks.
+func diskPlans() []Named {
+	const s = time.Second
+	return []Named{
+		{"disk-full", []Step{
+			{At: 4 * s, For: 5 * s, Do: FullDisk, Who: []string{"n1"}},
+			{At: 11 * s, For: 5 * s, Do: FullDisk, Who: []string{"n2"}},
+			{At: 18 * s, For: 3 * s, Do: FullDisk, Who: []string{"n3"}},
+		}},
+		{"disks-fickle", []Step{
+			{At: 3 * s, For: 11 * s, Do: FickleDisk, Who: []string{"n1"}, By: 1},
+			{At: 5 * s, For: 1500 * time.Millisecond, Do: Alone},
+			{At: 8 * s, For: 14 * s, Do: FickleDisk, Who: []string{"n2"}, By: 2},
+			{At: 9 * s, For: 1500 * time.Millisecond, Do: Alone},
+			{At: 12 * s, For: 1500 * time.Millisecond, Do: Alone},
+			{At: 13 * s, For: 1 * s, Do: CrashAll, Keep: true},
+			{At: 15 * s, For: 9 * s, Do: FickleDisk, Who: []string{"n3"}, By: 3},
+			{At: 16 * s, For: 1500 * time.Millisecond, Do: Alone},
+			{At: 20 * s, For: 1 * s, Do: CrashLead, Keep: true},
+		}},
 	}
 }
 

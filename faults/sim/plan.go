@@ -70,6 +70,7 @@ const (
 	Freeze     Act = "freeze"      // Who[0]: its links and its disk stand still
 	SlowDisk   Act = "slow-disk"   // Who[0]
 	FullDisk   Act = "full-disk"   // Who[0]
+	FickleDisk Act = "fickle-disk" // Who[0]: a third of the writes fail, and half of those are done all the same, as By decides
 	ClockJump  Act = "clock-jump"  // Who[0], by By
 	ClockDrift Act = "clock-drift" // Who[0], by By a second
 	Join       Act = "join"        // another node
@@ -206,7 +207,7 @@ func (d dice) faults(p *Plan) {
 func (d dice) fault(p *Plan, s *Step) {
 	node, worker := []string{d.node(p)}, []string{d.worker(p)}
 	kinds := []Act{
-		Split, OneWay, Bridge, Alone, Alone, Weather, Weather, Crash, Crash, CrashLead, CrashLead, Restart, Freeze, SlowDisk, FullDisk,
+		Split, OneWay, Bridge, Alone, Alone, Weather, Weather, Crash, Crash, CrashLead, CrashLead, Restart, Freeze, SlowDisk, FullDisk, FickleDisk,
 		ClockJump, ClockDrift, Transfer, WorkerCrash, WorkerCrash, WorkerFreeze, WorkerFreeze, WorkerZombie, WorkerCut, WorkerCut, WorkerCut,
 	}
 	switch d.IntN(40) {
@@ -231,6 +232,8 @@ func (d dice) fault(p *Plan, s *Step) {
 		}
 	case SlowDisk:
 		s.By = d.between(20*time.Millisecond, 700*time.Millisecond)
+	case FickleDisk:
+		s.By = time.Duration(d.IntN(1 << 20))
 	case ClockJump:
 		s.By, s.For = d.between(-2*time.Hour, 2*time.Hour), 0
 	case ClockDrift:

@@ -2,12 +2,15 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/cluster"
 	"github.com/limpet-dev/limpet/faults/history"
 	"github.com/limpet-dev/limpet/fsm"
 )
@@ -180,16 +183,16 @@ func (w *world) fault(s Step) (begin, end func()) {
 
 // nodeFault are the faults of one node that goes on.
 func (w *world) nodeFault(s Step) (begin, end func()) {
-	disk := func(delay time.Duration, fails bool) func() {
+	disk := func(t trouble) func() {
 		return func() {
 			w.tap.disksSlow()
 			w.mu.Lock()
 			d := w.disks[s.Who[0]]
 			w.mu.Unlock()
-			d.trouble(delay, fails)
+			d.trouble(t)
 		}
 	}
-	mend := disk(0, false)
+	mend := disk(trouble{})
 	fine := func() {
 		mend()
 		w.revive(s.Who[0]) // it may have given up
@@ -197,12 +200,14 @@ func (w *world) nodeFault(s Step) (begin, end func()) {
 	switch s.Do {
 	case Freeze:
 		list := both(s.Who, append(w.others(s.Who...), w.outside()...))
-		still := disk(s.For, false)
+		still := disk(trouble{delay: s.For})
 		return func() { w.net.cut(list); still() }, func() { w.net.heal(list); fine() }
 	case SlowDisk:
-		return disk(s.By, false), fine
+		return disk(trouble{delay: s.By}), fine
 	case FullDisk:
-		return disk(0, true), fine
+		return disk(trouble{full: true}), fine
+	case FickleDisk:
+		return disk(trouble{fickle: rand.New(rand.NewPCG(uint64(s.By), 0))}), fine //nolint:gosec // a seed
 	case ClockJump:
 		return func() { w.tap.setClock(s.Who[0], s.By, 0) }, nil
 	case ClockDrift:
@@ -252,8 +257,10 @@ func (w *world) workerFault(s Step) (begin, end func()) {
 	return nil, nil
 }
 
+// revive starts a node, unless its disk does not let it: whoever mends that starts
+// it then.
 func (w *world) revive(name string) {
-	if err := w.start(name); err != nil && w.ctx.Err() == nil {
+	if err := w.start(name); err != nil && w.ctx.Err() == nil && !errors.Is(err, cluster.ErrDisk) {
 		w.fail("%v", err)
 	}
 }

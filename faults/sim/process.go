@@ -124,6 +124,8 @@ func (w *world) start(name string) error {
 	}
 	n, err := cluster.Open(w.ctx, cfg)
 	if err != nil {
+		p.end()
+		p.disk.cutPower(false)
 		return fmt.Errorf("start %s: %w", name, err)
 	}
 	p.node = n

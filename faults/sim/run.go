@@ -98,7 +98,7 @@ func (w *world) heal() {
 	w.net.clear()
 	w.mu.Lock()
 	for _, d := range w.disks {
-		d.trouble(0, false)
+		d.trouble(trouble{})
 	}
 	w.mu.Unlock()
 	for _, name := range w.others() {

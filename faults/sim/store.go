@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -20,9 +21,17 @@ type disk struct {
 
 	mu    sync.Mutex
 	snaps []*snap
-	delay time.Duration // of each write
-	fails bool
+	ill   trouble
 	dead  chan struct{} // closed when the process that has it open dies
+}
+
+// trouble is what is wrong with a disk.
+type trouble struct {
+	delay time.Duration // of each write
+	full  bool          // every write fails
+	// fickle says of each write whether it fails, and whether it is done all the
+	// same: as by a store whose last sync failed. May be nil.
+	fickle *rand.Rand
 }
 
 func newDisk() *disk { return &disk{logs: raft.NewInmemStore(), stable: raft.NewInmemStore()} }
@@ -47,11 +56,11 @@ func (o *openDisk) cutPower(keep bool) {
 	}
 }
 
-// trouble makes writes slow, or fail.
-func (d *disk) trouble(delay time.Duration, fails bool) {
+// trouble sets what is wrong with it.
+func (d *disk) trouble(t trouble) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.delay, d.fails = delay, fails
+	d.ill = t
 }
 
 // openDisk is a disk in the hands of one process. It implements raft.LogStore,
@@ -84,13 +93,47 @@ func (o *openDisk) StoreLog(log *raft.Log) error { return o.StoreLogs([]*raft.Lo
 
 // StoreLogs implements raft.LogStore.
 func (o *openDisk) StoreLogs(logs []*raft.Log) error {
+	return o.write(func() error {
+		copies := make([]*raft.Log, len(logs))
+		for i, l := range logs {
+			c := *l
+			c.Data = append([]byte(nil), l.Data...)
+			copies[i] = &c
+		}
+		return o.disk.logs.StoreLogs(copies)
+	}, logs...)
+}
+
+// DeleteRange implements raft.LogStore.
+func (o *openDisk) DeleteRange(low, high uint64) error {
+	return o.write(func() error { return o.disk.logs.DeleteRange(low, high) })
+}
+
+// Set implements raft.StableStore. A dead process writes nothing and is not told.
+func (o *openDisk) Set(key, val []byte) error {
+	if off, _ := o.isOff(); off {
+		return nil
+	}
+	return o.write(func() error { return o.disk.stable.Set(key, val) })
+}
+
+// SetUint64 implements raft.StableStore. A dead process writes nothing and is not
+// told.
+func (o *openDisk) SetUint64(key []byte, val uint64) error {
+	if off, _ := o.isOff(); off {
+		return nil
+	}
+	return o.write(func() error { return o.disk.stable.SetUint64(key, val) })
+}
+
+// write does what is to be done as the disk lets it. A dead process writes nothing,
+// unless the write was under way and its power was cut at the end of it.
+func (o *openDisk) write(do func() error, logs ...*raft.Log) error {
 	if off, _ := o.isOff(); off {
 		return errDisk
 	}
-	o.disk.mu.Lock()
-	delay, fails := o.disk.delay, o.disk.fails
-	o.disk.mu.Unlock()
-	if fails {
+	before, after, delay := o.disk.outlook()
+	if before {
 		return errDisk
 	}
 	for _, l := range logs {
@@ -107,42 +150,31 @@ func (o *openDisk) StoreLogs(logs []*raft.Log) error {
 	if off, keep := o.isOff(); off && !keep {
 		return errDisk
 	}
-	copies := make([]*raft.Log, len(logs))
-	for i, l := range logs {
-		c := *l
-		c.Data = append([]byte(nil), l.Data...)
-		copies[i] = &c
+	if err := do(); err != nil || !after {
+		return err
 	}
-	return o.disk.logs.StoreLogs(copies)
+	return errDisk
 }
 
-// DeleteRange implements raft.LogStore.
-func (o *openDisk) DeleteRange(low, high uint64) error {
-	if off, _ := o.isOff(); off {
-		return errDisk
+// outlook says how the next write goes: whether it fails before it is done, or
+// after, and how long it takes.
+func (d *disk) outlook() (before, after bool, delay time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	const kinds = 6 // of which four go well
+	if d.ill.fickle != nil {
+		switch d.ill.fickle.IntN(kinds) {
+		case 0:
+			before = true
+		case 1:
+			after = true
+		}
 	}
-	return o.disk.logs.DeleteRange(low, high)
-}
-
-// Set implements raft.StableStore. A dead process writes nothing and is not
-// told, because Raft panics over an error here.
-func (o *openDisk) Set(key, val []byte) error {
-	if off, _ := o.isOff(); off {
-		return nil
-	}
-	return o.disk.stable.Set(key, val)
+	return before || d.ill.full, after, d.ill.delay
 }
 
 // Get implements raft.StableStore.
 func (o *openDisk) Get(key []byte) ([]byte, error) { return o.disk.stable.Get(key) }
-
-// SetUint64 implements raft.StableStore.
-func (o *openDisk) SetUint64(key []byte, val uint64) error {
-	if off, _ := o.isOff(); off {
-		return nil
-	}
-	return o.disk.stable.SetUint64(key, val)
-}
 
 // GetUint64 implements raft.StableStore.
 func (o *openDisk) GetUint64(key []byte) (uint64, error) { return o.disk.stable.GetUint64(key) }
