@@ -21,10 +21,7 @@ import (
 // memberlist does not wait for its own probe at Shutdown; everything else must
 // be gone.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).triggerFunc"),
-		// A node that is given up for its disk leaves Raft where it hangs.
-		goleak.IgnoreAnyFunction("github.com/limpet-dev/limpet/cluster.(*diskGuard).hang"),
-		goleak.IgnoreAnyFunction("github.com/limpet-dev/limpet/cluster.(*Node).stopRaft.func1"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).triggerFunc"))
 }
 
 var testKey = []byte("0123456789abcdef0123456789abcdef")

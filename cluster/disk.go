@@ -45,19 +45,20 @@ type DiskHealth struct {
 
 // diskGuard is the log store and the stable store as Raft sees them.
 //
-// Writes are done one at a time, each in a goroutine of its own. The one that was
-// told as failed for its time may still succeed later: Raft does not know those
+// Writes are done one at a time, each in a goroutine of its own. One that was told
+// as failed may have been done all the same: it ends after its time, or its last
+// step failed, the sync of what the store already goes by. Raft does not know those
 // entries then, and would later find them behind newer ones. So before anything
 // else is written they are removed again, and until then they cannot be read: a
 // follower looks in the store for the entry before those that it is sent, and
 // would build on one that is about to go.
 //
 // What is kept of terms and votes must not fail, or Raft panics: it is tried again
-// until it succeeds or the node is given up, and then never returns. The same holds
-// for the entries that Raft writes after it has truncated its log: if they failed,
-// it would go on as if what it truncated were still there. And it holds for changes
-// of the configuration: a leader that cannot write one goes by it all the same, and
-// a node that no log has would be a voter for it for ever.
+// until it succeeds or the node is given up; then Raft's goroutine ends. The same
+// holds for a truncation of the log and for the entries that Raft writes after it:
+// if they failed, it would go on as if what it truncated were still there. And it
+// holds for changes of the configuration: a leader that cannot write one goes by it
+// all the same, and a node that no log has would be a voter for it for ever.
 type diskGuard struct {
 	raft.LogStore
 	raft.StableStore
@@ -67,7 +68,6 @@ type diskGuard struct {
 	fatal func(error)
 	turn  chan struct{} // one write at a time
 	dead  chan struct{} // closed when the node is given up
-	over  chan struct{} // closed when a node that was given up is closed
 	cut   atomic.Bool   // the log was truncated, and nothing was written since
 
 	mu     sync.Mutex
@@ -76,7 +76,6 @@ type diskGuard struct {
 	since  time.Time // of the first of them
 	stale  []span    // entries that Raft was told are not written; they may be
 	gone   bool
-	ended  bool
 }
 
 // span is a range of Raft's indexes; none if last is 0.
@@ -91,7 +90,7 @@ type write struct {
 
 func newDiskGuard(logs raft.LogStore, stable raft.StableStore, dir string, cfg DiskConfig, fatal func(error)) *diskGuard {
 	return &diskGuard{
-		LogStore: logs, StableStore: stable, cfg: cfg, dir: dir, fatal: fatal, turn: make(chan struct{}, 1), dead: make(chan struct{}), over: make(chan struct{}),
+		LogStore: logs, StableStore: stable, cfg: cfg, dir: dir, fatal: fatal, turn: make(chan struct{}, 1), dead: make(chan struct{}),
 	}
 }
 
@@ -113,20 +112,22 @@ func (g *diskGuard) StoreLogs(logs []*raft.Log) error {
 
 // DeleteRange implements raft.LogStore. It is not told as failed for its time:
 // Raft would go on to look for entries that are gone a moment later. No leader waits
-// for it, but a follower that truncates its log and the compaction.
+// for it, but a follower that truncates its log, and the compaction. A compaction
+// may fail; it is done another time.
 func (g *diskGuard) DeleteRange(first, last uint64) error {
-	defer g.watch()()
-	g.turn <- struct{}{}
-	return g.outcome(g.perform(&write{do: func() error {
+	var truncates atomic.Bool
+	do := func() error {
 		end, err := g.LastIndex()
-		if err == nil {
-			err = g.LogStore.DeleteRange(first, last)
+		if err != nil {
+			return err
 		}
-		if err == nil && last >= end { // a compaction leaves some
-			g.cut.Store(true)
+		if last >= end { // a compaction leaves some
+			truncates.Store(true)
+			g.cut.Store(true) // also if it fails: it may be done
 		}
-		return err
-	}}))
+		return g.LogStore.DeleteRange(first, last)
+	}
+	return g.try(do, truncates.Load)
 }
 
 // GetLog implements raft.LogStore.
@@ -190,6 +191,9 @@ func (g *diskGuard) perform(w *write) error {
 	}
 	g.mu.Lock()
 	w.ended = true
+	if err != nil && w.entries.last != 0 {
+		g.stale = append(g.stale, w.entries)
+	}
 	g.health.Writes++
 	took := time.Since(began)
 	g.health.Slowest = max(g.health.Slowest, took)
@@ -205,8 +209,12 @@ func (g *diskGuard) clean() error {
 	stale := g.stale // it is this write's turn: none of them is still being written
 	g.mu.Unlock()
 	for _, s := range stale {
-		if err := g.LogStore.DeleteRange(s.first, s.last); err != nil {
-			return fmt.Errorf("remove entries %d to %d, written too late: %w", s.first, s.last, err)
+		end, err := g.LastIndex()
+		if err == nil && s.first <= end {
+			err = g.LogStore.DeleteRange(s.first, s.last)
+		}
+		if err != nil {
+			return fmt.Errorf("remove entries %d to %d, told as not written: %w", s.first, s.last, err)
 		}
 	}
 	g.mu.Lock()
@@ -233,35 +241,42 @@ func (g *diskGuard) watch() (ended func()) {
 
 // surely does a write that may not fail.
 func (g *diskGuard) surely(do func() error) error {
+	return g.try(do, func() bool { return true })
+}
+
+// try does a write however long it takes, and again while its failure must not be
+// told. If the node is given up meanwhile and that is so, the goroutine ends: with
+// it a leader leaves its office, and whoever waits for it is part of a node that has
+// stopped.
+func (g *diskGuard) try(do func() error, again func() bool) error {
 	defer g.watch()()
 	for pause := time.Millisecond; ; pause = min(2*pause, g.cfg.WriteDeadline/4+1) {
-		g.turn <- struct{}{}
-		err := g.perform(&write{do: do})
-		if g.outcome(err) == nil {
-			return nil
+		err := g.await(do)
+		if err == nil || !again() {
+			return err
 		}
 		select {
 		case <-g.dead:
-			g.hang()
+			runtime.Goexit()
 		case <-time.After(pause):
 		}
 	}
 }
 
-// hang never returns: whoever waits for it is part of a node that has stopped. Its
-// goroutine ends with the node.
-func (g *diskGuard) hang() {
-	<-g.over
-	runtime.Goexit()
-}
-
-// end lets go of what hangs.
-func (g *diskGuard) end() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.ended {
-		g.ended = true
-		close(g.over)
+// await does a write, unless the node is given up meanwhile.
+func (g *diskGuard) await(do func() error) error {
+	select {
+	case g.turn <- struct{}{}:
+	case <-g.dead:
+		return ErrDisk
+	}
+	done := make(chan error, 1)
+	go func() { done <- g.perform(&write{do: do}) }()
+	select {
+	case err := <-done:
+		return g.outcome(err)
+	case <-g.dead:
+		return ErrDisk
 	}
 }
 

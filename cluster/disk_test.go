@@ -224,35 +224,158 @@ func TestAConfigurationIsWrittenOrTheNodeIsGivenUp(t *testing.T) {
 		disk.fails(errors.New("no space left on device"))
 		go func() { _ = g.StoreLog(&raft.Log{Index: 2, Type: raft.LogConfiguration}) }()
 		<-g.dead
-		g.end()
 	})
 }
 
-// Raft's goroutines stayed, and with them all that they hold.
-func TestWhatHangsInADeadDiskEndsWithTheNode(t *testing.T) {
+// Raft's goroutines stayed, and with them all that they hold; and a leader among
+// them stayed in office, for its heartbeats went on.
+func TestWhatWaitsForADeadDiskEnds(t *testing.T) {
+	for _, how := range []string{"fails", "hangs"} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g, _, disk, died := guarded(t)
+				mend := func() {}
+				if how == "hangs" {
+					mend = disk.stalls()
+				} else {
+					disk.fails(errors.New("no space left on device"))
+				}
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					_ = g.SetUint64([]byte("term"), 2)
+					t.Error("a write that was not done came back")
+				}()
+				<-ended
+				if !errors.Is(died(), ErrDisk) {
+					t.Errorf("it died of %v", died())
+				}
+				mend()
+			})
+		})
+	}
+}
+
+// fickleStore does what it is told and then says that it failed, so many times: as
+// a store whose last sync fails, when it already goes by what it wrote.
+type fickleStore struct {
+	*raft.InmemStore
+
+	lies int
+}
+
+var errFickle = errors.New("input/output error")
+
+func (s *fickleStore) say(err error) error {
+	if s.lies > 0 && err == nil {
+		s.lies--
+		return errFickle
+	}
+	return err
+}
+
+func (s *fickleStore) StoreLogs(l []*raft.Log) error { return s.say(s.InmemStore.StoreLogs(l)) }
+func (s *fickleStore) DeleteRange(first, last uint64) error {
+	return s.say(s.InmemStore.DeleteRange(first, last))
+}
+
+// Raft went on as if it had what it truncated, for it was told that it had.
+func TestATruncationThatWasDoneIsNotToldAsFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, _, disk, died := guarded(t)
-		disk.fails(errors.New("no space left on device"))
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			_ = g.SetUint64([]byte("term"), 2)
-			t.Error("a write that failed came back")
-		}()
-		<-g.dead
-		synctest.Wait()
-		select {
-		case <-ended:
-			t.Error("it ended before the node")
-		default:
+		g, inner, _, died := guarded(t)
+		store := &fickleStore{InmemStore: inner}
+		g.LogStore = store
+		if err := g.StoreLogs(entries(1, 5)); err != nil {
+			t.Fatal(err)
 		}
-		g.end()
-		g.end() // a second time does nothing
-		<-ended
-		if !errors.Is(died(), ErrDisk) {
-			t.Errorf("it died of %v", died())
+		store.lies = 2
+		if err := g.DeleteRange(3, 5); err != nil {
+			t.Errorf("the truncation: %v", err)
+		}
+		store.lies = 1
+		if err := g.StoreLogs([]*raft.Log{{Index: 3, Term: 2}}); err != nil {
+			t.Errorf("the write after the truncation: %v", err)
+		}
+		if last, _ := store.LastIndex(); last != 3 || died() != nil {
+			t.Errorf("last index %d, want 3; died of %v", last, died())
 		}
 	})
+}
+
+// A compaction may fail, and waits for another time.
+func TestACompactionThatFailsIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _, disk, died := guarded(t)
+		if err := g.StoreLogs(entries(1, 5)); err != nil {
+			t.Fatal(err)
+		}
+		disk.fails(errFickle)
+		if err := g.DeleteRange(1, 3); !errors.Is(err, errFickle) || died() != nil {
+			t.Errorf("the compaction gave %v; died of %v", err, died())
+		}
+	})
+}
+
+// They lay behind entries of a later term after a restart, as those that were
+// written too late did.
+func TestEntriesThatWereWrittenAndToldAsFailedAreRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, inner, _, _ := guarded(t)
+		store := &fickleStore{InmemStore: inner, lies: 1}
+		g.LogStore = store
+		if err := g.StoreLogs(entries(1, 3)); !errors.Is(err, errFickle) {
+			t.Fatalf("the write gave %v", err)
+		}
+		var l raft.Log
+		if last, _ := store.LastIndex(); last != 3 {
+			t.Fatalf("the write left index %d: the test shows nothing", last)
+		}
+		if err := g.GetLog(2, &l); !errors.Is(err, raft.ErrLogNotFound) {
+			t.Errorf("entry 2, which Raft does not know, gave %v", err)
+		}
+		if err := g.StoreLogs(entries(2, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if last, _ := store.LastIndex(); last != 1 {
+			t.Errorf("last index %d, want 1", last)
+		}
+	})
+}
+
+// What is to be removed may never have been written, behind a gap that a snapshot
+// made.
+func TestNothingIsRemovedWhereNothingIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, store, disk, _ := guarded(t)
+		disk.fails(errFickle)
+		if err := g.StoreLogs([]*raft.Log{{Index: 9, Term: 1}}); !errors.Is(err, errFickle) {
+			t.Fatalf("the write gave %v", err)
+		}
+		disk.fails(nil)
+		if err := g.SetUint64([]byte("term"), 2); err != nil {
+			t.Fatal(err)
+		}
+		if last, _ := store.LastIndex(); last != 0 {
+			t.Errorf("the empty log ends with %d", last)
+		}
+	})
+}
+
+// A node sat there for ever, without a word, when Raft could not write its term as
+// it was started.
+func TestANodeThatCannotStartForItsDiskSaysSo(t *testing.T) {
+	disk := &shakyDisk{}
+	b := newBed(t, 1, func(c *Config) {
+		c.Disk = DiskConfig{WriteDeadline: 50 * time.Millisecond, Failures: 3, Fault: disk.fault}
+		c.Fatal = func(error) {}
+	})
+	b.start(b.names...)
+	b.awaitReady()
+	b.kill(b.names[0])
+	disk.fails(syscall.ENOSPC)
+	if n, err := Open(t.Context(), b.config(b.names[0])); !errors.Is(err, ErrDisk) {
+		t.Errorf("it opened: %v, %v", n != nil, err)
+	}
 }
 
 // The heartbeats of a leader go on when its disk hangs; it must not.

@@ -14,6 +14,8 @@ const (
 	ErrOverloaded = sentinelError("too many commands are waiting")
 	// ErrRefused says that the change of membership is not safe. Nothing was done.
 	ErrRefused = sentinelError("refused")
+	// ErrNoNode says that the cluster has no node of that name. Nothing was done.
+	ErrNoNode = sentinelError("no such node")
 	// ErrClosed says that the node is stopping. Nothing was done.
 	ErrClosed = sentinelError("the node is stopping")
 

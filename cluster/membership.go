@@ -91,7 +91,8 @@ func (n *Node) retired(name string) bool {
 
 // RemoveNode takes a node out of the cluster for good. It is refused, with an
 // error that wraps ErrRefused and says what to do, unless the voters that remain
-// have a live quorum; and if the node is alive, unless it is forced.
+// have a live quorum; and if the node is alive, unless it is forced. The error
+// wraps ErrNoNode if there is no node of that name.
 func (n *Node) RemoveNode(ctx context.Context, name fsm.NodeID, force bool) error {
 	return n.askLeader(ctx, &limpetv1.MembershipRequest{Action: limpetv1.MembershipRequest_REMOVE, Node: string(name), Force: force})
 }
@@ -149,16 +150,19 @@ func askMembership(ctx context.Context, conn *peerConn, r *limpetv1.MembershipRe
 	if f.GetMembershipAnswer() == nil {
 		return errors.New("the leader's build does not know this request: upgrade it")
 	}
-	switch text := f.GetMembershipAnswer().GetError(); {
-	case text == "":
+	text := f.GetMembershipAnswer().GetError()
+	switch text {
+	case "":
 		return nil
-	case text == errNotLeader.Error():
+	case errNotLeader.Error():
 		return errNotLeader
-	case strings.HasPrefix(text, ErrRefused.Error()):
-		return fmt.Errorf("%w%s", ErrRefused, strings.TrimPrefix(text, ErrRefused.Error()))
-	default:
-		return errors.New(text)
 	}
+	for _, known := range []error{ErrRefused, ErrNoNode} {
+		if rest, ok := strings.CutPrefix(text, known.Error()); ok {
+			return fmt.Errorf("%w%s", known, rest)
+		}
+	}
+	return errors.New(text)
 }
 
 // localMembership does what this node was asked to.
@@ -241,7 +245,11 @@ const removalPatience = time.Second
 // checkRemoval refuses what would leave the cluster without a live quorum.
 func checkRemoval(name string, servers []raft.Server, alive map[string]bool) error {
 	if !slices.ContainsFunc(servers, func(s raft.Server) bool { return string(s.ID) == name }) {
-		return fmt.Errorf("%w: no node %q in the cluster", ErrRefused, name)
+		names := make([]string, len(servers))
+		for i, s := range servers {
+			names[i] = string(s.ID)
+		}
+		return fmt.Errorf("%w in the cluster, which has %s", ErrNoNode, strings.Join(names, ", "))
 	}
 	voters, live := 0, 0
 	var dead []string

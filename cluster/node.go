@@ -159,7 +159,7 @@ func (n *Node) start() {
 // nothing.
 func (n *Node) Close(ctx context.Context) error {
 	n.closeOnce.Do(func() {
-		if n.raft.State() == raft.Leader && len(n.servers()) > 1 {
+		if n.raft.State() == raft.Leader && len(n.servers()) > 1 && !n.storage.given() {
 			n.handOver(ctx)
 		}
 		n.closeErr = n.shutdown()
@@ -206,15 +206,26 @@ func (n *Node) shutdown() error {
 	n.forward.close()
 	n.stop()
 	err := n.release()
-	select {
-	case <-n.storage.abandoned(): // what hangs in the disk cannot be waited for
-		n.storage.guard.end()
-		go func() { _ = n.history.Close() }() // it may lie on the same disk
-		return err
-	default:
+	if !n.storage.given() { // else some of them may hang in the disk
+		n.wg.Wait()
 	}
-	n.wg.Wait()
-	return errors.Join(err, n.history.Close(), n.storage.close())
+	return errors.Join(err, n.closeStores())
+}
+
+// closeStores closes what lies on the disk, and waits for none of it if the disk
+// is given up.
+func (n *Node) closeStores() error {
+	if n.storage.given() {
+		if n.history != nil {
+			go func() { _ = n.history.Close() }()
+		}
+		return nil
+	}
+	var err error
+	if n.history != nil {
+		err = n.history.Close()
+	}
+	return errors.Join(err, n.storage.close())
 }
 
 // stopRaft ends Raft and waits for it, unless its disk is given up: then it may
@@ -254,10 +265,7 @@ func (n *Node) release() (err error) {
 		n.port.shutdown()
 	}
 	if n.gossip == nil && n.storage != nil { // open failed half way
-		if n.history != nil {
-			err = errors.Join(err, n.history.Close())
-		}
-		err = errors.Join(err, n.storage.close())
+		err = errors.Join(err, n.closeStores())
 	}
 	return err
 }

@@ -35,7 +35,6 @@ func TestRemovalNeedsALiveQuorum(t *testing.T) {
 		{"one of five beside two dead", "a b c d e", "a b c", "c", "2 of 4 nodes are alive and 3 are needed"},
 		{"a dead one of five beside another", "a b c d e", "a b c", "d", ""},
 		{"the last", "a", "a", "a", "is the last one"},
-		{"a stranger", "a b c", "a b c", "x", `no node "x"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			alive := map[string]bool{}
@@ -47,6 +46,10 @@ func TestRemovalNeedsALiveQuorum(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+	err := checkRemoval("x", servers("a b"), map[string]bool{"a": true, "b": true})
+	if !errors.Is(err, ErrNoNode) || !strings.Contains(err.Error(), "which has a, b") {
+		t.Errorf("remove a stranger: %v", err)
 	}
 }
 

@@ -23,11 +23,24 @@ func openRaft(cfg *Config, s *storage, f *machine, t raft.Transport, log hclog.L
 	rc.ShutdownOnRemove = false                                                   // a node that was removed may be added again
 	rc.NoLegacyTelemetry = true
 	rc.Logger = log
-	r, err := raft.NewRaft(rc, f, s.logs, s.stable, s.snaps, t)
-	if err != nil {
-		return nil, fmt.Errorf("start raft: %w", err)
+	type started struct {
+		raft *raft.Raft
+		err  error
 	}
-	return r, nil
+	out := make(chan started, 1)
+	go func() { // it writes the term, and ends if the disk is given up over that
+		defer close(out)
+		r, err := raft.NewRaft(rc, f, s.logs, s.stable, s.snaps, t)
+		out <- started{r, err}
+	}()
+	switch r, ok := <-out; {
+	case !ok:
+		return nil, fmt.Errorf("start raft: %w", ErrDisk)
+	case r.err != nil:
+		return nil, fmt.Errorf("start raft: %w", r.err)
+	default:
+		return r.raft, nil
+	}
 }
 
 // leaderConn gives a connection to the leader; nil when none is known, when it

@@ -31,11 +31,29 @@ func (s smoothSnapshots) Create(version raft.SnapshotVersion, index, term uint64
 	}
 	// The sink does not show its file. Where it is not found under raft's name for
 	// it, the snapshot is as good, and only the log waits.
-	f, err := os.OpenFile(filepath.Join(s.dir, "snapshots", sink.ID()+".tmp", "state.bin"), os.O_WRONLY, 0)
+	dir := filepath.Join(s.dir, snapshotDir, sink.ID()+unfinished)
+	f, err := os.OpenFile(filepath.Join(dir, "state.bin"), os.O_WRONLY, 0)
 	if err != nil {
 		return sink, nil //nolint:nilerr // see above
 	}
-	return &smoothSink{SnapshotSink: sink, file: f}, nil
+	return &smoothSink{SnapshotSink: sink, file: f, dir: dir}, nil
+}
+
+// What raft's store of snapshots calls its directory, and what is in it and not
+// whole.
+const snapshotDir, unfinished = "snapshots", ".tmp"
+
+// sweepSnapshots removes what a process that was killed left of a snapshot: the
+// store passes over it, and it would take room for ever.
+func sweepSnapshots(dir string) error {
+	list, err := filepath.Glob(filepath.Join(dir, snapshotDir, "*"+unfinished))
+	for _, d := range list {
+		err = errors.Join(err, os.RemoveAll(d))
+	}
+	if err != nil {
+		return fmt.Errorf("remove unfinished snapshots: %w", err)
+	}
+	return nil
 }
 
 // syncer is what a sink needs of its file.
@@ -48,6 +66,7 @@ type smoothSink struct {
 	raft.SnapshotSink
 
 	file   syncer
+	dir    string // goes if the snapshot is not finished: on a full disk the sink leaves it
 	closed bool
 	dirty  int // bytes since the latest sync
 }
@@ -67,12 +86,16 @@ func (s *smoothSink) Write(p []byte) (int, error) {
 
 // Close implements raft.SnapshotSink: as often as one likes, as raft does.
 func (s *smoothSink) Close() error {
-	return errors.Join(s.done(), s.SnapshotSink.Close())
+	err := errors.Join(s.done(), s.SnapshotSink.Close())
+	if err != nil {
+		err = errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return err
 }
 
 // Cancel implements raft.SnapshotSink.
 func (s *smoothSink) Cancel() error {
-	return errors.Join(s.done(), s.SnapshotSink.Cancel())
+	return errors.Join(s.done(), s.SnapshotSink.Cancel(), os.RemoveAll(s.dir))
 }
 
 func (s *smoothSink) done() error {

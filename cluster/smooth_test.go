@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -100,5 +102,39 @@ func TestASnapshotWhoseDiskFailsIsNone(t *testing.T) {
 	}
 	if list, err := store.List(); err != nil || len(list) != 0 {
 		t.Errorf("snapshots: %v, %v", list, err)
+	}
+}
+
+// unfit is a sink that ends as raft's does on a full disk: without a trace in the
+// list, and with all that it wrote still there.
+type unfit struct{ raft.SnapshotSink }
+
+func (unfit) Close() error  { return errFickle }
+func (unfit) Cancel() error { return errFickle }
+
+// Each try left its bytes on a disk that was full already, until the log had no room.
+func TestASnapshotThatFailsOnAFullDiskLeavesNothing(t *testing.T) {
+	for how, end := range map[string]func(raft.SnapshotSink) error{"close": raft.SnapshotSink.Close, "cancel": raft.SnapshotSink.Cancel} {
+		t.Run(how, func(t *testing.T) {
+			store, sink, _ := smoothly(t)
+			sink.SnapshotSink = unfit{sink.SnapshotSink}
+			if err := end(sink); !errors.Is(err, errFickle) {
+				t.Errorf("it ended with %v", err)
+			}
+			if left, err := os.ReadDir(filepath.Join(store.dir, snapshotDir)); err != nil || len(left) != 0 {
+				t.Errorf("left: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// So did a process that was killed.
+func TestUnfinishedSnapshotsAreRemovedAtTheStart(t *testing.T) {
+	store, sink, _ := smoothly(t)
+	if err := sweepSnapshots(store.dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(sink.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v", sink.dir, err)
 	}
 }

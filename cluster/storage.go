@@ -49,6 +49,19 @@ func (s *storage) watch(dir string, cfg DiskConfig, fatal func(error)) error {
 // abandoned is closed when writes hang or fail for good.
 func (s *storage) abandoned() <-chan struct{} { return s.guard.dead }
 
+// given says whether the disk is given up.
+func (s *storage) given() bool {
+	if s.guard == nil {
+		return false
+	}
+	select {
+	case <-s.guard.dead:
+		return true
+	default:
+		return false
+	}
+}
+
 // openStorage opens the data directory, or memory if none is set. It refuses a
 // directory that another process has open or that belongs to another node.
 func openStorage(cfg *Config, log hclog.Logger) (*storage, error) {
@@ -87,6 +100,9 @@ func openLocked(dir, name string, retain int, log hclog.Logger) (*storage, error
 	files, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, log)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open snapshots in %q: %w", dir, err), s.close())
+	}
+	if err := sweepSnapshots(dir); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
 	s.snaps = smoothSnapshots{files, dir}
 	return s, nil
