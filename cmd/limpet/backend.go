@@ -39,6 +39,15 @@ func (b *backend) Past(ctx context.Context, id string) (*fsm.Archived, error) {
 	return a, overloaded(err)
 }
 
+// RemoveNode implements [transport.Backend].
+func (b *backend) RemoveNode(ctx context.Context, name fsm.NodeID, force bool) error {
+	err := b.Node.RemoveNode(ctx, name, force)
+	if errors.Is(err, cluster.ErrNoNode) {
+		return &fsm.Refusal{Code: fsm.CodeNotFound, Field: "name", Got: string(name), Want: err.Error(), Hint: "see `limpet cluster status`"}
+	}
+	return err
+}
+
 // overloaded says in transport's words that nothing was done.
 func overloaded(err error) error {
 	if full, ok := errors.AsType[*cluster.SaturatedError](err); ok {

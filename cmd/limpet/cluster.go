@@ -80,22 +80,23 @@ func (c *client) removeNode(ctx context.Context, req *limpetv1.RemoveNodeRequest
 		}
 		left := ""
 		if !c.json() {
-			left = voters(ctx, a)
+			left = voters(ctx, a, req.GetName())
 		}
 		return c.said(map[string]any{"removed": req.GetName()}, "removed %s from the Raft configuration%s", req.GetName(), left)
 	})
 }
 
-// voters says how many nodes are left and how many of them answer; nothing if
-// that is not to be had, for what was asked is done.
-func voters(ctx context.Context, a limpetv1.AdminClient) string {
+// voters says how many nodes are left without the one that was removed, which the
+// node that answers may not know yet, and how many of them answer; nothing if that
+// is not to be had, for what was asked is done.
+func voters(ctx context.Context, a limpetv1.AdminClient, removed string) string {
 	st, err := a.GetClusterStatus(ctx, &limpetv1.GetClusterStatusRequest{})
 	if err != nil {
 		return ""
 	}
 	all, answer := 0, 0
 	for _, x := range st.GetNodes() {
-		if x.GetVoter() {
+		if x.GetVoter() && x.GetName() != removed {
 			all++
 			if x.GetError() == "" {
 				answer++

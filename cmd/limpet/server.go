@@ -128,7 +128,7 @@ func newProgram(s *settings, inLab *labFlags, log hclog.Logger) (*program, error
 	}
 	p.wall = cfg.Wall
 	if p.node, err = cluster.Open(context.Background(), cfg); err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) || errors.Is(err, cluster.ErrDisk) {
 			return nil, &exitError{code: exitDisk, err: err}
 		}
 		return nil, err

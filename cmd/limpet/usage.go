@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -71,9 +72,13 @@ func counts(err error, cmd *cobra.Command, args []string, want int) bool {
 // other setting.
 func flagError(_ *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		if allowed := allowedIn(e.GetFlag().Value.Type()); errors.Is(err, strconv.ErrRange) {
-			err = fmt.Errorf("--%s is %q: must be smaller", e.GetFlag().Name, e.GetValue())
-		} else if allowed != "" {
+		allowed := allowedIn(e.GetFlag().Value.Type())
+		if errors.Is(err, strconv.ErrRange) && e.GetFlag().Value.Type() == "int32" {
+			allowed += fmt.Sprintf(" from %d to %d", math.MinInt32, math.MaxInt32)
+		} else if errors.Is(err, strconv.ErrRange) {
+			allowed = "nearer to 0"
+		}
+		if allowed != "" {
 			err = fmt.Errorf("--%s is %q: must be %s", e.GetFlag().Name, e.GetValue(), allowed)
 		}
 	}

@@ -93,6 +93,19 @@ func TestANodeOutsideAClusterCannotVerify(t *testing.T) {
 	}
 }
 
+func TestARemovedNodeSendsCallersToAnother(t *testing.T) {
+	b := newBed(t)
+	why := ""
+	b.handler = rest.New(rest.Config{
+		Backend: b.node, Verifier: b.node.Verifier, Counters: b.node.Counters, Outside: func() string { return why },
+	})
+	if w := b.do(http.MethodGet, "/api/v1/cluster", ""); w.Code != http.StatusOK {
+		t.Fatalf("a node inside gives %d %s", w.Code, w.Body)
+	}
+	why = "this node was removed"
+	wantFail(t, b.do(http.MethodGet, "/api/v1/cluster", ""), http.StatusServiceUnavailable, why)
+}
+
 func TestWhatIsNotServedSaysSo(t *testing.T) {
 	b := newBed(t)
 	b.token = ""
