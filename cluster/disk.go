@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -27,7 +28,7 @@ type DiskConfig struct {
 	WriteDeadline time.Duration
 	// Failures in a row, over WriteDeadline at least, after which the node stops
 	// with ErrDisk. A write that hangs for Failures times WriteDeadline counts as
-	// that too.
+	// that too, and so does one EIO.
 	Failures int
 	// Fault is called before every write; it may wait, and its error is the
 	// write's. It is for tests of faults. May be nil.
@@ -125,6 +126,11 @@ func (g *diskGuard) DeleteRange(first, last uint64) error {
 			truncates.Store(true)
 			g.cut.Store(true) // also if it fails: it may be done
 		}
+		// Whoever waited is gone if it is given up by now: he saw that it truncates,
+		// or was told that nothing was done.
+		if err := g.alive(); err != nil {
+			return err
+		}
 		return g.LogStore.DeleteRange(first, last)
 	}
 	return g.try(do, truncates.Load)
@@ -179,10 +185,26 @@ func (g *diskGuard) inTime(w *write) error {
 	return g.outcome(<-done)
 }
 
-// perform does a write whose turn it is.
+// alive gives ErrDisk if the node is given up: nothing is written after that.
+func (g *diskGuard) alive() error {
+	select {
+	case <-g.dead:
+		return ErrDisk
+	default:
+		return nil
+	}
+}
+
+// perform does a write whose turn it is. If it hangs for too long the node is given
+// up, whether anybody waits for it or not.
 func (g *diskGuard) perform(w *write) error {
+	hung := time.AfterFunc(g.cfg.WriteDeadline*time.Duration(g.cfg.Failures), func() { g.giveUp(errStalled) })
+	defer hung.Stop()
 	began := time.Now()
-	err := g.clean()
+	err := g.alive()
+	if err == nil {
+		err = g.clean()
+	}
 	if err == nil && g.cfg.Fault != nil {
 		err = g.cfg.Fault()
 	}
@@ -223,22 +245,6 @@ func (g *diskGuard) clean() error {
 	return nil
 }
 
-// watch gives the node up if the function returned is not called for too long.
-func (g *diskGuard) watch() (ended func()) {
-	done := make(chan struct{})
-	go func() {
-		hung := time.NewTimer(g.cfg.WriteDeadline * time.Duration(g.cfg.Failures))
-		defer hung.Stop()
-		select {
-		case <-done:
-		case <-g.dead:
-		case <-hung.C:
-			g.giveUp(errStalled)
-		}
-	}()
-	return func() { close(done) }
-}
-
 // surely does a write that may not fail.
 func (g *diskGuard) surely(do func() error) error {
 	return g.try(do, func() bool { return true })
@@ -249,7 +255,6 @@ func (g *diskGuard) surely(do func() error) error {
 // it a leader leaves its office, and whoever waits for it is part of a node that has
 // stopped.
 func (g *diskGuard) try(do func() error, again func() bool) error {
-	defer g.watch()()
 	for pause := time.Millisecond; ; pause = min(2*pause, g.cfg.WriteDeadline/4+1) {
 		err := g.await(do)
 		if err == nil || !again() {
@@ -302,7 +307,9 @@ func (g *diskGuard) failed(err error) error {
 		g.since = time.Now()
 	}
 	g.row++
-	enough := g.row >= g.cfg.Failures && time.Since(g.since) >= g.cfg.WriteDeadline
+	// After an EIO the kernel may have dropped what it could not write, and tell the
+	// next sync that all is well.
+	enough := errors.Is(err, syscall.EIO) || g.row >= g.cfg.Failures && time.Since(g.since) >= g.cfg.WriteDeadline
 	g.mu.Unlock()
 	if enough {
 		g.giveUp(err)

@@ -156,7 +156,7 @@ func TestAShortBadTimeOfTheDiskIsForgiven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, _, disk, died := guarded(t)
 		for range 10 {
-			disk.fails(syscall.EIO)
+			disk.fails(syscall.ENOSPC)
 			for range 20 {
 				if g.StoreLogs(entries(1, 1)) == nil {
 					t.Fatal("a write succeeded")
@@ -178,7 +178,7 @@ func TestAShortBadTimeOfTheDiskIsForgiven(t *testing.T) {
 func TestTermsAndVotesAreWrittenInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, store, disk, died := guarded(t)
-		disk.fails(syscall.EIO)
+		disk.fails(syscall.ENOSPC)
 		time.AfterFunc(time.Second, func() { disk.fails(nil) })
 		if err := g.SetUint64([]byte("term"), 7); err != nil {
 			t.Fatal(err)
@@ -415,4 +415,60 @@ func TestANodeWithAFullDiskEndsAndComesBack(t *testing.T) {
 	b.start(name)
 	b.awaitReady()
 	b.awaitEqual(3)
+}
+
+// After a failed sync the kernel has forgotten what it could not write: the next
+// one would say that all is well.
+func TestANodeIsGivenUpAtOnceAfterAnInputOutputError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, store, disk, died := guarded(t)
+		disk.fails(fmt.Errorf("sync raft.db: %w", syscall.EIO))
+		if err := g.StoreLogs(entries(1, 1)); !errors.Is(err, syscall.EIO) || !errors.Is(died(), ErrDisk) {
+			t.Errorf("the write gave %v; died of %v", err, died())
+		}
+		disk.fails(nil)
+		if err := g.StoreLogs(entries(1, 1)); !errors.Is(err, ErrDisk) {
+			t.Errorf("a write after that gave %v", err)
+		}
+		if last, _ := store.LastIndex(); last != 0 {
+			t.Errorf("last index %d", last)
+		}
+	})
+}
+
+// It was told as not done, and was done when the disk went on: Raft went by entries
+// that were gone.
+func TestATruncationThatNobodyWaitsForIsNotDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, store, disk, _ := guarded(t)
+		if err := g.StoreLogs(entries(1, 5)); err != nil {
+			t.Fatal(err)
+		}
+		mend := disk.stalls()
+		if err := g.DeleteRange(3, 5); !errors.Is(err, ErrDisk) {
+			t.Errorf("the truncation gave %v", err)
+		}
+		mend()
+		synctest.Wait()
+		if last, _ := store.LastIndex(); last != 5 {
+			t.Errorf("last index %d, want 5", last)
+		}
+	})
+}
+
+// A node whose disk hangs in a write that nobody waits for any more could not be
+// closed.
+func TestAWriteThatHangsGivesTheNodeUpThoughNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _, disk, died := guarded(t)
+		mend := disk.stalls()
+		if err := g.StoreLogs(entries(1, 1)); !errors.Is(err, errStalled) || died() != nil {
+			t.Errorf("the write gave %v; died of %v", err, died())
+		}
+		<-g.dead
+		if !errors.Is(died(), ErrDisk) {
+			t.Errorf("died of %v", died())
+		}
+		mend()
+	})
 }

@@ -42,7 +42,7 @@ type Node struct {
 	awake     awake
 	acks      acks
 	raft      *raft.Raft
-	transport *raft.NetworkTransport
+	transport *raftTransport
 	history   *history.Store
 	pastCalls chan struct{} // room for searches at other nodes
 
@@ -126,12 +126,13 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.port = newPeerPort(ln, n.cfg.PeerAdvertise, n.cfg.Network, n.keys, n.log)
 	n.port.onPeer = n.servePeer
 	n.peers = newPeers(n.port, &limpetv1.PeerHello{Node: n.cfg.Name, Version: n.cfg.Version}, n.onRefused, func() { signal(n.forward.wake) })
-	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	n.transport = newRaftTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.port, MaxPool: 3, Timeout: 10 * time.Second, Logger: n.log.Named("raft"), MsgpackUseNewTimeFormat: true,
-	})
-	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, raftTransport{n.transport, &n.acks}, n.log.Named("raft")); err != nil {
+	}), &n.acks)
+	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, n.transport, n.log.Named("raft")); err != nil {
 		return err
 	}
+	n.transport.follow(n.raft)
 	meta := &limpetv1.GossipMeta{
 		Role: roleNode, PeerAddr: n.port.Addr().String(), GrpcAddr: n.cfg.GRPCAddr, HttpAddr: n.cfg.HTTPAddr,
 		Version: n.cfg.Version, BootstrapExpect: int32(n.cfg.BootstrapExpect),
@@ -212,20 +213,26 @@ func (n *Node) shutdown() error {
 	return errors.Join(err, n.closeStores())
 }
 
-// closeStores closes what lies on the disk, and waits for none of it if the disk
-// is given up.
+// closeStores closes what lies on the disk, and waits for it unless the disk is
+// given up: then it may hang there.
 func (n *Node) closeStores() error {
-	if n.storage.given() {
+	done := make(chan error, 1)
+	go func() {
+		var err error
 		if n.history != nil {
-			go func() { _ = n.history.Close() }()
+			err = n.history.Close()
 		}
+		if !n.storage.given() {
+			err = errors.Join(err, n.storage.close())
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-n.storage.abandoned():
 		return nil
 	}
-	var err error
-	if n.history != nil {
-		err = n.history.Close()
-	}
-	return errors.Join(err, n.storage.close())
 }
 
 // stopRaft ends Raft and waits for it, unless its disk is given up: then it may

@@ -2,37 +2,9 @@ package cluster
 
 import (
 	"sync"
-	"time"
 
 	"github.com/hashicorp/raft"
 )
-
-// raftTransport is Raft's own transport, with pipelines that cannot block, and
-// with a note of each heartbeat that was answered.
-type raftTransport struct {
-	*raft.NetworkTransport
-
-	acks *acks
-}
-
-// AppendEntries implements raft.Transport. All heartbeats go this way.
-func (t raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	asked := time.Now()
-	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
-	if err == nil && resp.Success && resp.Term == args.Term {
-		t.acks.note(id, asked, args.Term)
-	}
-	return err //nolint:wrapcheck // Raft's own
-}
-
-// AppendEntriesPipeline implements raft.Transport.
-func (t raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	p, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
-	if err != nil {
-		return nil, err
-	}
-	return newPipeline(p), nil
-}
 
 // pipeline closes the one inside with the first answer that is not a success.
 // Raft takes no further answer after that, and a sender that has not noticed yet

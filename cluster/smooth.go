@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/hashicorp/raft"
 )
@@ -46,9 +47,12 @@ const snapshotDir, unfinished = "snapshots", ".tmp"
 // sweepSnapshots removes what a process that was killed left of a snapshot: the
 // store passes over it, and it would take room for ever.
 func sweepSnapshots(dir string) error {
-	list, err := filepath.Glob(filepath.Join(dir, snapshotDir, "*"+unfinished))
+	dir = filepath.Join(dir, snapshotDir)
+	list, err := os.ReadDir(dir)
 	for _, d := range list {
-		err = errors.Join(err, os.RemoveAll(d))
+		if strings.HasSuffix(d.Name(), unfinished) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, d.Name())))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("remove unfinished snapshots: %w", err)

@@ -47,15 +47,17 @@ func (s *storage) watch(dir string, cfg DiskConfig, fatal func(error)) error {
 }
 
 // abandoned is closed when writes hang or fail for good.
-func (s *storage) abandoned() <-chan struct{} { return s.guard.dead }
+func (s *storage) abandoned() <-chan struct{} {
+	if s.guard == nil {
+		return nil
+	}
+	return s.guard.dead
+}
 
 // given says whether the disk is given up.
 func (s *storage) given() bool {
-	if s.guard == nil {
-		return false
-	}
 	select {
-	case <-s.guard.dead:
+	case <-s.abandoned():
 		return true
 	default:
 		return false

@@ -39,7 +39,7 @@ func TestWhatTheFilesSayOfClockAndDiskIsDone(t *testing.T) {
 			t.Errorf("a good disk: %v", err)
 		}
 		say(diskError)
-		if err := disk(); !errors.Is(err, syscall.EIO) {
+		if err := disk(); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("a failing disk: %v", err)
 		}
 		say(diskFlaky)

@@ -60,7 +60,7 @@ const (
 // Disk gives what happens before each write of a node's log, as the file says.
 func Disk(file string) func() error {
 	c, odd := &control{file: file}, false
-	fails := fmt.Errorf("fault lab: %w", syscall.EIO)
+	fails := fmt.Errorf("fault lab: %w", syscall.ENOSPC)
 	return func() error {
 		for c.read() == diskStall {
 			time.Sleep(lookEvery)

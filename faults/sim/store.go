@@ -235,18 +235,17 @@ func (s *snapSink) Write(b []byte) (int, error) {
 
 // Close implements io.Closer: the snapshot is there from now on.
 func (s *snapSink) Close() error {
-	d := s.disk.disk
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if s.disk.off {
-		return errDisk
-	}
-	s.snap.meta.Size = int64(len(s.snap.data))
-	d.snaps = append(d.snaps, s.snap)
-	if len(d.snaps) > 2 {
-		d.snaps = d.snaps[1:]
-	}
-	return nil
+	return s.disk.write(func() error {
+		d := s.disk.disk
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		s.snap.meta.Size = int64(len(s.snap.data))
+		d.snaps = append(d.snaps, s.snap)
+		if len(d.snaps) > 2 {
+			d.snaps = d.snaps[1:]
+		}
+		return nil
+	})
 }
 
 // ID implements raft.SnapshotSink.

@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// raftTransport is Raft's own transport, with pipelines that cannot block, with a
+// note of each heartbeat that was answered, and with a short way for heartbeats
+// that changes nothing in Raft.
+//
+// Raft's own short way handles a heartbeat beside its main goroutine. If that is of
+// a new term, it changes state and term under the hands of the main goroutine, which
+// may count votes, or lead, at that moment: a node could lead in a term that it has
+// not won. So here only such heartbeats are answered at once that find a follower
+// of their own term, and Raft's main goroutine gets them besides, when it has time;
+// all others wait for it.
+type raftTransport struct {
+	*raft.NetworkTransport
+
+	acks   *acks
+	node   atomic.Pointer[follower]
+	calls  chan raft.RPC
+	closed chan struct{}
+	once   sync.Once
+}
+
+// follower is what a short answer needs to know of Raft.
+type follower interface {
+	State() raft.RaftState
+	CurrentTerm() uint64
+	LastIndex() uint64
+}
+
+// newRaftTransport wraps one; Close ends it and what is inside.
+func newRaftTransport(inner *raft.NetworkTransport, a *acks) *raftTransport {
+	t := &raftTransport{NetworkTransport: inner, acks: a, calls: make(chan raft.RPC), closed: make(chan struct{})}
+	inner.SetHeartbeatHandler(t.heartbeat)
+	go t.pump()
+	return t
+}
+
+// follow says who answers, from now on.
+func (t *raftTransport) follow(f follower) { t.node.Store(&f) }
+
+// pump hands the calls of other nodes on.
+func (t *raftTransport) pump() {
+	for {
+		select {
+		case c := <-t.NetworkTransport.Consumer():
+			t.hand(c)
+		case <-t.closed:
+			return
+		}
+	}
+}
+
+// hand gives Raft's main goroutine a call.
+func (t *raftTransport) hand(c raft.RPC) {
+	select {
+	case t.calls <- c:
+	case <-t.closed:
+		c.Respond(nil, raft.ErrTransportShutdown)
+	}
+}
+
+// heartbeat answers one in the name of a follower, or has Raft answer it.
+//
+// The term is Raft's before it votes in a later one. So the answer means what Raft's
+// own would: until now this node has helped to elect nobody after that leader.
+func (t *raftTransport) heartbeat(c raft.RPC) {
+	beat, ok := c.Command.(*raft.AppendEntriesRequest)
+	f := t.node.Load()
+	if !ok || f == nil || (*f).State() != raft.Follower || (*f).CurrentTerm() != beat.Term {
+		t.hand(c)
+		return
+	}
+	c.Respond(&raft.AppendEntriesResponse{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: beat.ProtocolVersion}, Term: beat.Term, LastLog: (*f).LastIndex(), Success: true,
+	}, nil)
+	seen := c
+	seen.RespChan = make(chan raft.RPCResponse, 1) // nobody waits for that
+	select {
+	case t.calls <- seen:
+	default: // it is at work; what it does now counts as a contact, or the next one will
+	}
+}
+
+// SetHeartbeatHandler implements raft.Transport: Raft's own is not used.
+func (*raftTransport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// Consumer implements raft.Transport.
+func (t *raftTransport) Consumer() <-chan raft.RPC { return t.calls }
+
+// Close implements raft.WithClose.
+func (t *raftTransport) Close() error {
+	t.once.Do(func() { close(t.closed) })
+	return t.NetworkTransport.Close()
+}
+
+// AppendEntries implements raft.Transport. All heartbeats go this way.
+func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	asked := time.Now()
+	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
+	if err == nil && resp.Success && resp.Term == args.Term {
+		t.acks.note(id, asked, args.Term)
+	}
+	return err //nolint:wrapcheck // Raft's own
+}
+
+// AppendEntriesPipeline implements raft.Transport.
+func (t *raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	p, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	return newPipeline(p), nil
+}
