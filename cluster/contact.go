@@ -63,7 +63,11 @@ func (n *Node) watchContact(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := n.awake.now()
-		seen := n.awake.at(n.raft.LastContact())
+		latest := n.raft.LastContact()
+		if heard := n.transport.heard(); heard.After(latest) {
+			latest = heard
+		}
+		seen := n.awake.at(latest)
 		if n.raft.State() == raft.Leader { // it keeps the lease only with a quorum
 			seen = now
 		}

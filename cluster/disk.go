@@ -22,7 +22,7 @@ const errStalled = sentinelError("the write to the log did not end in time")
 // DiskConfig says how long a write of the log may take, and when the node gives
 // up.
 type DiskConfig struct {
-	// WriteDeadline is when a write of entries is told to Raft as failed. A leader
+	// WriteDeadline is when a leader's write of entries is told to Raft as failed. It
 	// then steps down: without that, a disk that stalls under it would stop the
 	// log for as long as its heartbeats keep it in office.
 	WriteDeadline time.Duration
@@ -70,6 +70,7 @@ type diskGuard struct {
 	turn  chan struct{} // one write at a time
 	dead  chan struct{} // closed when the node is given up
 	cut   atomic.Bool   // the log was truncated, and nothing was written since
+	leads atomic.Pointer[func() bool]
 
 	mu     sync.Mutex
 	health DiskHealth
@@ -157,8 +158,14 @@ func (g *diskGuard) SetUint64(key []byte, val uint64) error {
 	return g.surely(func() error { return g.StableStore.SetUint64(key, val) })
 }
 
-// inTime does a write and gives its error, or errStalled.
+// inTime does a write of entries and gives its error, or errStalled. A follower has
+// no office to lose, and waits: the end of a write that went well counts for Raft as
+// a word of its leader, and after one that failed for its time it would stand for
+// election.
 func (g *diskGuard) inTime(w *write) error {
+	if leads := g.leads.Load(); leads != nil && !(*leads)() {
+		return g.await(w)
+	}
 	late := time.NewTimer(g.cfg.WriteDeadline)
 	defer late.Stop()
 	select {
@@ -209,7 +216,15 @@ func (g *diskGuard) perform(w *write) error {
 		err = g.cfg.Fault()
 	}
 	if err == nil {
+		err = g.alive() // the wait may have been long
+	}
+	if err == nil {
 		err = w.do()
+	}
+	// After an EIO the kernel may have dropped what it could not write, and tell the
+	// next sync that all is well: there must be none, also if nobody waits any more.
+	if errors.Is(err, syscall.EIO) {
+		g.giveUp(err)
 	}
 	g.mu.Lock()
 	w.ended = true
@@ -256,7 +271,7 @@ func (g *diskGuard) surely(do func() error) error {
 // stopped.
 func (g *diskGuard) try(do func() error, again func() bool) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, g.cfg.WriteDeadline/4+1) {
-		err := g.await(do)
+		err := g.await(&write{do: do})
 		if err == nil || !again() {
 			return err
 		}
@@ -269,14 +284,14 @@ func (g *diskGuard) try(do func() error, again func() bool) error {
 }
 
 // await does a write, unless the node is given up meanwhile.
-func (g *diskGuard) await(do func() error) error {
+func (g *diskGuard) await(w *write) error {
 	select {
 	case g.turn <- struct{}{}:
 	case <-g.dead:
 		return ErrDisk
 	}
 	done := make(chan error, 1)
-	go func() { done <- g.perform(&write{do: do}) }()
+	go func() { done <- g.perform(w) }()
 	select {
 	case err := <-done:
 		return g.outcome(err)
@@ -307,9 +322,7 @@ func (g *diskGuard) failed(err error) error {
 		g.since = time.Now()
 	}
 	g.row++
-	// After an EIO the kernel may have dropped what it could not write, and tell the
-	// next sync that all is well.
-	enough := errors.Is(err, syscall.EIO) || g.row >= g.cfg.Failures && time.Since(g.since) >= g.cfg.WriteDeadline
+	enough := g.row >= g.cfg.Failures && time.Since(g.since) >= g.cfg.WriteDeadline
 	g.mu.Unlock()
 	if enough {
 		g.giveUp(err)

@@ -436,6 +436,50 @@ func TestANodeIsGivenUpAtOnceAfterAnInputOutputError(t *testing.T) {
 	})
 }
 
+// It came when nobody waited for it any more, and the next write was told as good.
+func TestALateInputOutputErrorGivesTheNodeUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, store, disk, died := guarded(t)
+		mend := disk.stalls()
+		disk.fails(syscall.EIO)
+		if err := g.StoreLogs(entries(1, 1)); !errors.Is(err, errStalled) || died() != nil {
+			t.Fatalf("the write gave %v; died of %v", err, died())
+		}
+		mend()
+		disk.fails(nil)
+		synctest.Wait()
+		if err := g.StoreLogs(entries(1, 1)); !errors.Is(err, ErrDisk) || !errors.Is(died(), syscall.EIO) {
+			t.Errorf("a write after that gave %v; died of %v", err, died())
+		}
+		if last, _ := store.LastIndex(); last != 0 {
+			t.Errorf("last index %d", last)
+		}
+	})
+}
+
+// It stood for election against a leader whose heartbeats it answered.
+func TestAFollowerWaitsForItsDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, store, disk, died := guarded(t)
+		leads := false
+		is := func() bool { return leads }
+		g.leads.Store(&is)
+		mend := disk.stalls()
+		time.AfterFunc(2*g.cfg.WriteDeadline, mend)
+		if err := g.StoreLogs(entries(1, 1)); err != nil || died() != nil {
+			t.Errorf("a follower's write: %v; died of %v", err, died())
+		}
+		if last, _ := store.LastIndex(); last != 1 {
+			t.Errorf("last index %d", last)
+		}
+		leads, mend = true, disk.stalls()
+		if err := g.StoreLogs(entries(1, 2)[1:]); !errors.Is(err, errStalled) {
+			t.Errorf("a leader's write: %v", err)
+		}
+		mend()
+	})
+}
+
 // It was told as not done, and was done when the disk went on: Raft went by entries
 // that were gone.
 func TestATruncationThatNobodyWaitsForIsNotDone(t *testing.T) {

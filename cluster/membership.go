@@ -106,7 +106,7 @@ func (n *Node) TransferLeadership(ctx context.Context) error {
 // closes it.
 func (n *Node) Leave(ctx context.Context) error {
 	n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = true })
-	if err := n.RemoveNode(ctx, n.Name(), true); err != nil && !errors.Is(err, ErrNoNode) { // it was done before
+	if err := n.RemoveNode(ctx, n.Name(), true); err != nil && !errors.Is(err, ErrNoNode) && n.Outside() == "" { // else it was done before
 		n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = false })
 		return fmt.Errorf("leave: %w", err)
 	}

@@ -133,6 +133,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.transport.follow(n.raft)
+	leads := func() bool { return n.raft.State() == raft.Leader }
+	n.storage.guard.leads.Store(&leads)
 	meta := &limpetv1.GossipMeta{
 		Role: roleNode, PeerAddr: n.port.Addr().String(), GrpcAddr: n.cfg.GRPCAddr, HttpAddr: n.cfg.HTTPAddr,
 		Version: n.cfg.Version, BootstrapExpect: int32(n.cfg.BootstrapExpect),

@@ -23,6 +23,7 @@ type raftTransport struct {
 
 	acks   *acks
 	node   atomic.Pointer[follower]
+	latest atomic.Pointer[time.Time] // when a heartbeat was answered at once
 	calls  chan raft.RPC
 	closed chan struct{}
 	once   sync.Once
@@ -45,6 +46,15 @@ func newRaftTransport(inner *raft.NetworkTransport, a *acks) *raftTransport {
 
 // follow says who answers, from now on.
 func (t *raftTransport) follow(f follower) { t.node.Store(&f) }
+
+// heard is when a heartbeat was answered at once, or zero. Raft's own note of its
+// leader's latest word stands still while its main goroutine is at work.
+func (t *raftTransport) heard() time.Time {
+	if at := t.latest.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
 
 // pump hands the calls of other nodes on.
 func (t *raftTransport) pump() {
@@ -81,11 +91,13 @@ func (t *raftTransport) heartbeat(c raft.RPC) {
 	c.Respond(&raft.AppendEntriesResponse{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: beat.ProtocolVersion}, Term: beat.Term, LastLog: (*f).LastIndex(), Success: true,
 	}, nil)
+	now := time.Now()
+	t.latest.Store(&now)
 	seen := c
 	seen.RespChan = make(chan raft.RPCResponse, 1) // nobody waits for that
 	select {
 	case t.calls <- seen:
-	default: // it is at work; what it does now counts as a contact, or the next one will
+	default: // it is at work: an append or a snapshot counts as a contact at its end
 	}
 }
 

@@ -47,6 +47,9 @@ func TestAHeartbeatChangesNothingBesideRaftsOwnGoroutine(t *testing.T) {
 				if len(answer) == 1 != c.short {
 					t.Fatalf("%d answers beside Raft", len(answer))
 				}
+				if tr.heard().IsZero() == c.short {
+					t.Errorf("heard at %v", tr.heard())
+				}
 				if c.short {
 					res, ok := (<-answer).Response.(*raft.AppendEntriesResponse)
 					if !ok || !res.Success || res.Term != c.term || res.LastLog != 7 {

@@ -223,8 +223,9 @@ func (o *openDisk) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 
 // snapSink is a snapshot that is being written.
 type snapSink struct {
-	disk *openDisk
-	snap *snap
+	disk   *openDisk
+	snap   *snap
+	closed bool
 }
 
 // Write implements io.Writer.
@@ -233,8 +234,13 @@ func (s *snapSink) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Close implements io.Closer: the snapshot is there from now on.
+// Close implements io.Closer: the snapshot is there from now on. A second time does
+// nothing, as with files.
 func (s *snapSink) Close() error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
 	return s.disk.write(func() error {
 		d := s.disk.disk
 		d.mu.Lock()
