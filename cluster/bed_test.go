@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -58,15 +59,17 @@ func newBed(tb testing.TB, size int, tweak func(*Config)) *bed {
 	return b
 }
 
-// freeAddr gives an address whose port is free for TCP and UDP.
+// freeAddr gives an address whose port is free for TCP and UDP. It is not one that
+// the system gives to connections: one of them could take it before the node does.
 func freeAddr(tb testing.TB) string {
 	tb.Helper()
-	for range 20 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+	const first, end, tries = 10000, 32000, 50
+	for range tries {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(end-first)))
+		ln, err := net.Listen("tcp", addr)
 		if err != nil {
-			tb.Fatal(err)
+			continue
 		}
-		addr := ln.Addr().String()
 		pc, err := net.ListenPacket("udp", addr)
 		_ = ln.Close()
 		if err == nil {

@@ -106,7 +106,7 @@ func (n *Node) TransferLeadership(ctx context.Context) error {
 // closes it.
 func (n *Node) Leave(ctx context.Context) error {
 	n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = true })
-	if err := n.RemoveNode(ctx, n.Name(), true); err != nil && !errors.Is(err, ErrNoNode) && n.Outside() == "" { // else it was done before
+	if err := n.RemoveNode(ctx, n.Name(), true); err != nil && !errors.Is(err, ErrNoNode) { // else it was done before
 		n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = false })
 		return fmt.Errorf("leave: %w", err)
 	}
@@ -199,7 +199,7 @@ func (n *Node) transfer(ctx context.Context) error {
 func (n *Node) remove(ctx context.Context, name string, force bool) error {
 	alive := n.answering(ctx)
 	if err := checkRemoval(name, n.servers(), alive); err != nil {
-		return err
+		return n.settled(err)
 	}
 	if alive[name] && !force {
 		return fmt.Errorf("%w: node %q is alive: stop it first, or tell it to leave (`limpet cluster leave --addr` with its address), or give --force",
@@ -221,6 +221,18 @@ func (n *Node) remove(ctx context.Context, name string, force bool) error {
 	}
 	n.log.Info("removed node from the cluster", "node", name)
 	return nil
+}
+
+// settled gives the error, that there is no such node only once the configuration
+// without it is committed: the next leader may undo a removal that is under way.
+func (n *Node) settled(err error) error {
+	if !errors.Is(err, ErrNoNode) {
+		return err
+	}
+	if b := n.raft.Barrier(membershipTimeout).Error(); b != nil {
+		return fmt.Errorf("%w: the latest change of the membership: %w", ErrUnavailable, b)
+	}
+	return err
 }
 
 // answering gives the nodes that answer now. Gossip takes seconds to believe that a

@@ -22,6 +22,7 @@ type raftTransport struct {
 	*raft.NetworkTransport
 
 	acks   *acks
+	dead   <-chan struct{} // closed when the node's disk is given up
 	node   atomic.Pointer[follower]
 	latest atomic.Pointer[time.Time] // when a heartbeat was answered at once
 	calls  chan raft.RPC
@@ -37,8 +38,8 @@ type follower interface {
 }
 
 // newRaftTransport wraps one; Close ends it and what is inside.
-func newRaftTransport(inner *raft.NetworkTransport, a *acks) *raftTransport {
-	t := &raftTransport{NetworkTransport: inner, acks: a, calls: make(chan raft.RPC), closed: make(chan struct{})}
+func newRaftTransport(inner *raft.NetworkTransport, a *acks, dead <-chan struct{}) *raftTransport {
+	t := &raftTransport{NetworkTransport: inner, acks: a, dead: dead, calls: make(chan raft.RPC), closed: make(chan struct{})}
 	inner.SetHeartbeatHandler(t.heartbeat)
 	go t.pump()
 	return t
@@ -82,6 +83,12 @@ func (t *raftTransport) hand(c raft.RPC) {
 // The term is Raft's before it votes in a later one. So the answer means what Raft's
 // own would: until now this node has helped to elect nobody after that leader.
 func (t *raftTransport) heartbeat(c raft.RPC) {
+	select {
+	case <-t.dead: // Raft may have ended, and would look alive for ever
+		c.Respond(nil, ErrDisk)
+		return
+	default:
+	}
 	beat, ok := c.Command.(*raft.AppendEntriesRequest)
 	f := t.node.Load()
 	if !ok || f == nil || (*f).State() != raft.Follower || (*f).CurrentTerm() != beat.Term {

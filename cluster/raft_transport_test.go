@@ -93,6 +93,19 @@ func TestRaftHearsOfAHeartbeatThatWasAnsweredForIt(t *testing.T) {
 	})
 }
 
+// The leader counted it as one that follows, and it counted itself as in contact.
+func TestANodeWhoseDiskIsGivenUpAnswersNoHeartbeat(t *testing.T) {
+	dead := make(chan struct{})
+	close(dead)
+	tr := &raftTransport{calls: make(chan raft.RPC), closed: make(chan struct{}), dead: dead}
+	tr.follow(&still{raft.Follower, 4})
+	answer := make(chan raft.RPCResponse, 1)
+	tr.heartbeat(raft.RPC{Command: &raft.AppendEntriesRequest{Term: 4}, RespChan: answer})
+	if res := <-answer; res.Error == nil || !tr.heard().IsZero() {
+		t.Errorf("the answer: %+v; heard at %v", res, tr.heard())
+	}
+}
+
 // A call that Raft does not take any more must not hold up who made it.
 func TestACallToARaftThatIsClosedIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
