@@ -21,6 +21,8 @@ const (
 
 	// errNotLeader says that another node must be asked.
 	errNotLeader = sentinelError("this node is not the leader")
+	// errNoHeir says that the node that was to lead did not answer.
+	errNoHeir = sentinelError("the node that was to take over did not answer in time")
 	// errDeposed says that this node's term is over.
 	errDeposed = sentinelError("another term began")
 	// errBroken says that a peer connection ended before the answer came.

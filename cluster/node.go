@@ -128,7 +128,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.peers = newPeers(n.port, &limpetv1.PeerHello{Node: n.cfg.Name, Version: n.cfg.Version}, n.onRefused, func() { signal(n.forward.wake) })
 	n.transport = newRaftTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.port, MaxPool: 3, Timeout: 10 * time.Second, Logger: n.log.Named("raft"), MsgpackUseNewTimeFormat: true,
-	}), &n.acks, n.storage.abandoned())
+	}), &n.acks, n.storage.abandoned(), n.cfg.Raft.Election)
 	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, n.transport, n.log.Named("raft")); err != nil {
 		return err
 	}

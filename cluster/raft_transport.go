@@ -21,8 +21,11 @@ import (
 type raftTransport struct {
 	*raft.NetworkTransport
 
-	acks   *acks
-	dead   <-chan struct{} // closed when the node's disk is given up
+	acks *acks
+	dead <-chan struct{} // closed when the node's disk is given up
+	// patience is how long another node has to take the leadership over.
+	patience time.Duration
+
 	node   atomic.Pointer[follower]
 	latest atomic.Pointer[time.Time] // when a heartbeat was answered at once
 	calls  chan raft.RPC
@@ -38,8 +41,8 @@ type follower interface {
 }
 
 // newRaftTransport wraps one; Close ends it and what is inside.
-func newRaftTransport(inner *raft.NetworkTransport, a *acks, dead <-chan struct{}) *raftTransport {
-	t := &raftTransport{NetworkTransport: inner, acks: a, dead: dead, calls: make(chan raft.RPC), closed: make(chan struct{})}
+func newRaftTransport(inner *raft.NetworkTransport, a *acks, dead <-chan struct{}, patience time.Duration) *raftTransport {
+	t := &raftTransport{NetworkTransport: inner, acks: a, dead: dead, patience: patience, calls: make(chan raft.RPC), closed: make(chan struct{})}
 	inner.SetHeartbeatHandler(t.heartbeat)
 	go t.pump()
 	return t
@@ -105,6 +108,24 @@ func (t *raftTransport) heartbeat(c raft.RPC) {
 	select {
 	case t.calls <- seen:
 	default: // it is at work: an append or a snapshot counts as a contact at its end
+	}
+}
+
+// TimeoutNow implements raft.Transport. It does not wait for long: until it ends,
+// Raft refuses everything as handing over, and a node that is cut off does not
+// answer.
+func (t *raftTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	answer := make(chan error, 1)
+	theirs := *resp // it may come when nobody waits for it any more
+	go func() { answer <- t.NetworkTransport.TimeoutNow(id, target, args, &theirs) }()
+	limit := time.NewTimer(t.patience)
+	defer limit.Stop()
+	select {
+	case err := <-answer:
+		*resp = theirs
+		return err //nolint:wrapcheck // Raft's own
+	case <-limit.C:
+		return errNoHeir
 	}
 }
 

@@ -1,10 +1,14 @@
 package cluster
 
 import (
+	"errors"
+	"io"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
 
@@ -116,6 +120,40 @@ func TestACallToARaftThatIsClosedIsAnswered(t *testing.T) {
 		close(tr.closed)
 		if res := <-answer; res.Error == nil {
 			t.Errorf("the answer: %+v", res)
+		}
+	})
+}
+
+// deaf is a network on which everything is taken and nothing answered.
+type deaf struct{ ends chan net.Conn }
+
+func (d *deaf) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
+	mine, theirs := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, theirs) }()
+	d.ends <- theirs
+	return mine, nil
+}
+
+func (d *deaf) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (d *deaf) Addr() net.Addr            { return &net.TCPAddr{} }
+func (d *deaf) Close() error              { return nil }
+
+// Raft refuses everything as handing over until the chosen node has answered: when
+// that was cut off, nothing was done for ten seconds, or the leader took itself for
+// stuck.
+func TestANodeThatDoesNotTakeOverIsNotWaitedForForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deaf{make(chan net.Conn, 1)}
+		inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: d, MaxPool: 1, Timeout: 10 * time.Second, Logger: hclog.NewNullLogger()})
+		const patience = 300 * time.Millisecond
+		tr := newRaftTransport(inner, &acks{}, nil, patience)
+		began := time.Now()
+		err := tr.TimeoutNow("n2", "10.0.0.2:1", &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{})
+		if !errors.Is(err, errNoHeir) || time.Since(began) != patience {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if err := errors.Join((<-d.ends).Close(), tr.Close()); err != nil {
+			t.Error(err)
 		}
 	})
 }
