@@ -174,7 +174,7 @@ func (n *Node) tryForm(ctx context.Context) string {
 	if ctx.Err() != nil {
 		return "the promises took too long"
 	}
-	if err := n.raft.BootstrapCluster(first).Error(); err != nil {
+	if err := awaitFuture(ctx, n.raft.BootstrapCluster(first)); err != nil {
 		return fmt.Sprintf("write the first configuration: %v", err)
 	}
 	n.log.Info("formed a new cluster", "nodes", names)

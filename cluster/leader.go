@@ -100,7 +100,7 @@ func (n *Node) leadTerm(ctx context.Context) {
 // reign does the duties until the first error or the end of ctx.
 func (n *Node) reign(ctx context.Context) error {
 	term := n.raft.CurrentTerm()
-	if err := n.raft.Barrier(0).Error(); err != nil {
+	if err := awaitFuture(ctx, n.raft.Barrier(0)); err != nil {
 		return fmt.Errorf("barrier: %w", err)
 	}
 	if now := n.raft.CurrentTerm(); now != term { // another may have led in between

@@ -187,8 +187,15 @@ func (f *machine) Snapshot() (raft.FSMSnapshot, error) {
 	return snapshot{f.machine().View(), f.onSnapshot, &f.logged}, nil
 }
 
+// errOlder says that a snapshot is of a time before the state.
+const errOlder = sentinelError("the snapshot is older than the state")
+
 // Restore implements raft.FSM. Commands of this node may have been applied in
 // what the snapshot skips, so their callers' commands are sent again.
+//
+// A snapshot that lay in the network while a later one came would take the state
+// back, and with it the configuration: Raft looks at its term only. What is
+// applied is committed, so no other snapshot can be older.
 func (f *machine) Restore(rc io.ReadCloser) error {
 	in := &counted{Reader: rc}
 	m, err := fsm.ReadSnapshot(in)
@@ -200,6 +207,9 @@ func (f *machine) Restore(rc io.ReadCloser) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if m.Stamp().Instant < f.stamp().Instant {
+		return errOlder
+	}
 	f.m, f.ahead = m, nil
 	f.logged.reset()
 	f.logged.latest.Store(in.bytes)

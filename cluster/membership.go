@@ -32,7 +32,7 @@ func (n *Node) keepMembership(ctx context.Context) error {
 			}
 			addr := m.meta.GetPeerAddr()
 			n.log.Info("adding node to the cluster", "node", m.name, "addr", addr)
-			if err := n.raft.AddVoter(raft.ServerID(m.name), raft.ServerAddress(addr), 0, membershipTimeout).Error(); err != nil {
+			if err := awaitFuture(ctx, n.raft.AddVoter(raft.ServerID(m.name), raft.ServerAddress(addr), 0, membershipTimeout)); err != nil {
 				n.log.Warn("add node to the cluster; trying again", "node", m.name, "error", err)
 			}
 			if ctx.Err() != nil {
@@ -199,7 +199,7 @@ func (n *Node) transfer(ctx context.Context) error {
 func (n *Node) remove(ctx context.Context, name string, force bool) error {
 	alive := n.answering(ctx)
 	if err := checkRemoval(name, n.servers(), alive); err != nil {
-		return n.settled(err)
+		return n.settled(ctx, err)
 	}
 	if alive[name] && !force {
 		return fmt.Errorf("%w: node %q is alive: stop it first, or tell it to leave (`limpet cluster leave --addr` with its address), or give --force",
@@ -216,7 +216,7 @@ func (n *Node) remove(ctx context.Context, name string, force bool) error {
 			}
 		}
 	}
-	if err := n.raft.RemoveServer(raft.ServerID(name), 0, membershipTimeout).Error(); err != nil {
+	if err := awaitFuture(ctx, n.raft.RemoveServer(raft.ServerID(name), 0, membershipTimeout)); err != nil {
 		return fmt.Errorf("%w: remove node %q: whether it was done shows in the status: %w", ErrUnavailable, name, err)
 	}
 	n.log.Info("removed node from the cluster", "node", name)
@@ -225,11 +225,11 @@ func (n *Node) remove(ctx context.Context, name string, force bool) error {
 
 // settled gives the error, that there is no such node only once the configuration
 // without it is committed: the next leader may undo a removal that is under way.
-func (n *Node) settled(err error) error {
+func (n *Node) settled(ctx context.Context, err error) error {
 	if !errors.Is(err, ErrNoNode) {
 		return err
 	}
-	if b := n.raft.Barrier(membershipTimeout).Error(); b != nil {
+	if b := awaitFuture(ctx, n.raft.Barrier(membershipTimeout)); b != nil {
 		return fmt.Errorf("%w: the latest change of the membership: %w", ErrUnavailable, b)
 	}
 	return err

@@ -51,6 +51,7 @@ type Node struct {
 	removed   sync.Map              // node name -> when this node removed it
 	retiring  retirement            // whether this node was told that it is being removed
 	fatalOnce sync.Once
+	restored  chan struct{} // a snapshot took the place of the state
 
 	ctx       context.Context //nolint:containedctx // the life of the node, which no single call owns
 	stop      context.CancelFunc
@@ -102,7 +103,9 @@ func (n *Node) compose() {
 			n.hints.note(effects)
 		}
 	}
+	n.restored = make(chan struct{}, 1)
 	n.machine.onRestore = func() {
+		signal(n.restored)
 		n.forward.resendAll()
 		n.fanout.pushReset()
 	}

@@ -220,7 +220,7 @@ func (p *proposer) collect(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case e := <-p.inFlight:
-			if err := e.future.Error(); err != nil {
+			if err := awaitFuture(ctx, e.future); err != nil {
 				return fmt.Errorf("commit an entry: %w", err)
 			}
 			if seq, ok := e.future.Response().(fsm.Seq); ok && seq != e.seq {

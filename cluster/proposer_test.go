@@ -129,6 +129,7 @@ func (l *fakeLog) propose(t *testing.T, decide func(*fsm.Draft)) (p *proposer, e
 	return p, errs, func() {
 		cancel(nil)
 		duties.Wait()
+		time.Sleep(l.delay) // the log answers what is in flight
 	}
 }
 

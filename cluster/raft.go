@@ -122,3 +122,16 @@ func (n *Node) onRefused(r *limpetv1.PeerRefused) {
 	}
 	n.forward.refused(refusal{r.GetReason(), ids, time.Duration(r.GetRetrySeconds()) * time.Second})
 }
+
+// awaitFuture waits for what Raft says, until ctx ends: one that Raft had taken when it
+// was shut down may never be answered.
+func awaitFuture(ctx context.Context, f raft.Future) error {
+	answer := make(chan error, 1)
+	go func() { answer <- f.Error() }()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -72,10 +72,26 @@ func (t *raftTransport) pump() {
 	}
 }
 
+// given says whether the node's disk is given up.
+func (t *raftTransport) given() bool {
+	select {
+	case <-t.dead:
+		return true
+	default:
+		return false
+	}
+}
+
 // hand gives Raft's main goroutine a call.
 func (t *raftTransport) hand(c raft.RPC) {
+	if t.given() { // Raft may have ended, or looks alive and can store nothing
+		c.Respond(nil, ErrDisk)
+		return
+	}
 	select {
 	case t.calls <- c:
+	case <-t.dead:
+		c.Respond(nil, ErrDisk)
 	case <-t.closed:
 		c.Respond(nil, raft.ErrTransportShutdown)
 	}
@@ -86,15 +102,9 @@ func (t *raftTransport) hand(c raft.RPC) {
 // The term is Raft's before it votes in a later one. So the answer means what Raft's
 // own would: until now this node has helped to elect nobody after that leader.
 func (t *raftTransport) heartbeat(c raft.RPC) {
-	select {
-	case <-t.dead: // Raft may have ended, and would look alive for ever
-		c.Respond(nil, ErrDisk)
-		return
-	default:
-	}
 	beat, ok := c.Command.(*raft.AppendEntriesRequest)
 	f := t.node.Load()
-	if !ok || f == nil || (*f).State() != raft.Follower || (*f).CurrentTerm() != beat.Term {
+	if !ok || f == nil || t.given() || (*f).State() != raft.Follower || (*f).CurrentTerm() != beat.Term {
 		t.hand(c)
 		return
 	}

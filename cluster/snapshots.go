@@ -44,6 +44,10 @@ func (l *logged) due(c *RaftConfig) (entries, bytes bool) {
 	return float64(l.entries.Load()) >= scale*float64(c.SnapshotThreshold), float64(l.bytes.Load()) >= scale*float64(c.SnapshotBytes)
 }
 
+// soonAfter is how long Raft has to go by a snapshot that is applied, before the log
+// is looked at.
+const soonAfter = 20 * time.Millisecond
+
 // snapshots makes snapshots when they are due. Raft's own way of doing so knows
 // nothing of their length. The nodes of a cluster do not make them all at once.
 func (n *Node) snapshots(ctx context.Context) {
@@ -52,16 +56,23 @@ func (n *Node) snapshots(ctx context.Context) {
 	defer tick.Stop()
 	look := time.Now()
 	for {
+		if err := mendGap(n.storage.logs, n.latestSnapshot()); err != nil && ctx.Err() == nil {
+			n.log.Warn("mend the log; trying again", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-n.restored: // Raft names the snapshot in a moment
+			tick.Reset(min(soonAfter, c.SnapshotInterval))
+			continue
 		case <-tick.C:
+			tick.Reset(min(time.Second, c.SnapshotInterval))
 		}
 		entries, bytes := n.machine.logged.due(c)
 		if !bytes && (!entries || time.Now().Before(look)) {
 			continue
 		}
-		if err := n.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
+		if err := awaitFuture(ctx, n.raft.Snapshot()); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
 			n.log.Warn("snapshot; trying again", "error", err)
 		}
 		look = time.Now().Add(c.SnapshotInterval + rand.N(c.SnapshotInterval)) //nolint:gosec // no secret
