@@ -197,12 +197,10 @@ func (g *diskGuard) inTime(w *write) error {
 
 // alive gives ErrDisk if the node is given up: nothing is written after that.
 func (g *diskGuard) alive() error {
-	select {
-	case <-g.dead:
+	if isClosed(g.dead) {
 		return ErrDisk
-	default:
-		return nil
 	}
+	return nil
 }
 
 // perform does a write whose turn it is. If it hangs for too long the node is given

@@ -89,3 +89,13 @@ func signal(c chan struct{}) {
 	default:
 	}
 }
+
+// isClosed says whether a channel on which nothing is sent is closed.
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

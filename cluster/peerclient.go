@@ -130,14 +130,7 @@ type peerConn struct {
 	calls map[uint64]chan *limpetv1.PeerFrame
 }
 
-func (c *peerConn) broken() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
-}
+func (c *peerConn) broken() bool { return isClosed(c.done) }
 
 // call sends a question and waits for its answer.
 func (c *peerConn) call(ctx context.Context, f *limpetv1.PeerFrame) (*limpetv1.PeerFrame, error) {

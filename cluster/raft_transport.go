@@ -72,19 +72,9 @@ func (t *raftTransport) pump() {
 	}
 }
 
-// given says whether the node's disk is given up.
-func (t *raftTransport) given() bool {
-	select {
-	case <-t.dead:
-		return true
-	default:
-		return false
-	}
-}
-
 // hand gives Raft's main goroutine a call.
 func (t *raftTransport) hand(c raft.RPC) {
-	if t.given() { // Raft may have ended, or looks alive and can store nothing
+	if isClosed(t.dead) { // Raft may have ended, or looks alive and can store nothing
 		c.Respond(nil, ErrDisk)
 		return
 	}
@@ -104,7 +94,7 @@ func (t *raftTransport) hand(c raft.RPC) {
 func (t *raftTransport) heartbeat(c raft.RPC) {
 	beat, ok := c.Command.(*raft.AppendEntriesRequest)
 	f := t.node.Load()
-	if !ok || f == nil || t.given() || (*f).State() != raft.Follower || (*f).CurrentTerm() != beat.Term {
+	if !ok || f == nil || isClosed(t.dead) || (*f).State() != raft.Follower || (*f).CurrentTerm() != beat.Term {
 		t.hand(c)
 		return
 	}

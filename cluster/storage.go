@@ -55,14 +55,7 @@ func (s *storage) abandoned() <-chan struct{} {
 }
 
 // given says whether the disk is given up.
-func (s *storage) given() bool {
-	select {
-	case <-s.abandoned():
-		return true
-	default:
-		return false
-	}
-}
+func (s *storage) given() bool { return isClosed(s.abandoned()) }
 
 // openStorage opens the data directory, or memory if none is set. It refuses a
 // directory that another process has open or that belongs to another node.
