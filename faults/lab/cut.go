@@ -130,6 +130,11 @@ func (l *Lab) cutLeaderWorkers(ctx context.Context, r *rand.Rand) (string, func(
 // clients, and does so with the next leader as soon as there is one. What a
 // leader does between its last entry that counts and its end is done often so.
 func (l *Lab) cutAgain(ctx context.Context, r *rand.Rand) (string, func(), error) {
+	return l.cutEachLeader(ctx, r, func(*node) {})
+}
+
+// cutEachLeader is cutAgain that tells of each leader as soon as it is cut off.
+func (l *Lab) cutEachLeader(ctx context.Context, r *rand.Rand, then func(*node)) (string, func(), error) {
 	const least, spread = 700 * time.Millisecond, 1300 * time.Millisecond
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
@@ -145,6 +150,7 @@ func (l *Lab) cutAgain(ctx context.Context, r *rand.Rand) (string, func(), error
 				side = append(side, c.host)
 			}
 			mend := l.wires.sever(side, l.without(side), false)
+			then(n)
 			_ = sleep(ctx, least+time.Duration(r.Int64N(int64(spread))))
 			mend()
 			_ = sleep(ctx, time.Duration(r.Int64N(int64(spread))))

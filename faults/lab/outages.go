@@ -97,9 +97,13 @@ func noQuorum(ctx context.Context, l *Lab) error {
 
 func leadersDeposed(ctx context.Context, l *Lab) error {
 	const long = 20 * time.Second
+	c, err := l.hand()
+	if err != nil {
+		return err
+	}
 	chance := rand.New(rand.NewPCG(l.cfg.Seed, 11)) //nolint:gosec // repeatable on purpose
 	return l.during(ctx, cutAgain, "whoever leads, its workers and the clients", func() (func(), error) {
-		_, end, err := l.cutAgain(ctx, chance)
+		_, end, err := l.cutEachLeader(ctx, chance, func(n *node) { c.press(ctx, n) })
 		return end, err
 	}, func() error { return sleep(ctx, long) })
 }
