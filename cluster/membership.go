@@ -135,11 +135,32 @@ func (n *Node) tryAskLeader(ctx context.Context, r *limpetv1.MembershipRequest) 
 	if n.current.Load() != nil {
 		return n.localMembership(ctx, r)
 	}
-	conn := n.leaderConn(ctx)
-	if conn == nil {
+	if conn := n.leaderConn(ctx); conn != nil {
+		return askMembership(ctx, conn, r)
+	}
+	if n.Outside() == "" {
 		return errNotLeader
 	}
-	return askMembership(ctx, conn, r)
+	return n.askAround(ctx, r)
+}
+
+// askAround asks all other nodes: no leader makes itself known to one that is out.
+func (n *Node) askAround(ctx context.Context, r *limpetv1.MembershipRequest) error {
+	for _, m := range n.gossip.table.alive() {
+		if m.name == n.cfg.Name || m.meta.GetPeerAddr() == "" {
+			continue
+		}
+		ask, cancel := context.WithTimeout(ctx, membershipTimeout)
+		var err error = errNotLeader
+		if conn, broken := n.peers.conn(ask, m.meta.GetPeerAddr()); broken == nil {
+			err = askMembership(ask, conn, r)
+		}
+		cancel()
+		if !errors.Is(err, errNotLeader) && !errors.Is(err, ErrUnavailable) {
+			return err
+		}
+	}
+	return errNotLeader
 }
 
 func askMembership(ctx context.Context, conn *peerConn, r *limpetv1.MembershipRequest) error {

@@ -131,7 +131,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.peers = newPeers(n.port, &limpetv1.PeerHello{Node: n.cfg.Name, Version: n.cfg.Version}, n.onRefused, func() { signal(n.forward.wake) })
 	n.transport = newRaftTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.port, MaxPool: 3, Timeout: 10 * time.Second, Logger: n.log.Named("raft"), MsgpackUseNewTimeFormat: true,
-	}), &n.acks, n.storage.abandoned(), n.cfg.Raft.Election)
+	}), &n.acks, n.storage.abandoned(), n.cfg.Raft.Election, n.port.hangUp)
 	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, n.transport, n.log.Named("raft")); err != nil {
 		return err
 	}
@@ -243,8 +243,9 @@ func (n *Node) closeStores() error {
 // stopRaft ends Raft and waits for it, unless its disk is given up: then it may
 // hang in a write for ever.
 func (n *Node) stopRaft() error {
-	ended := make(chan error, 1)
-	go func() { ended <- n.raft.Shutdown().Error() }()
+	ended, shutdown := make(chan error, 1), n.raft.Shutdown()
+	n.port.hangUp(time.Now()) // it may be reading a snapshot of which nothing comes
+	go func() { ended <- shutdown.Error() }()
 	select {
 	case err := <-ended:
 		return err

@@ -108,3 +108,31 @@ func TestTheOthersHearOfANodeThatWasNotRemoved(t *testing.T) {
 	spared.retiring.begin(&spared.contact, spared.awake.now().Add(-retireGrace)) // the time passes
 	leaving(false)
 }
+
+// Nobody told a node that was out already that it was: it waited for a leader, and
+// was added back.
+func TestANodeThatIsOutLeavesNevertheless(t *testing.T) {
+	b := newBed(t, 3, nil)
+	b.start(b.names...)
+	b.awaitReady()
+	leader, out := b.leader(), b.follower()
+	if err := leader.RemoveNode(t.Context(), out.Name(), true); err != nil {
+		t.Fatal(err)
+	}
+	b.await(10*time.Second, func() error {
+		if out.Outside() == "" || out.leaderConn(t.Context()) != nil {
+			return errors.New("it is in the cluster")
+		}
+		return nil
+	})
+	delete(b.nodes, string(out.Name()))
+	if err := out.Leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+	b.await(10*time.Second, func() error {
+		if m, ok := leader.gossip.table.get(string(out.Name())); ok && m.state == memberAlive {
+			return errors.New("gossip has it as alive")
+		}
+		return nil
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -28,7 +29,7 @@ type peerPort struct {
 	wg        sync.WaitGroup
 
 	mu   sync.Mutex
-	open map[net.Conn]struct{} // accepted and not yet closed
+	open map[*trackedConn]struct{} // accepted and not yet closed
 }
 
 func newPeerPort(ln net.Listener, advertise string, network Network, keys *keys, log hclog.Logger) *peerPort {
@@ -37,7 +38,7 @@ func newPeerPort(ln net.Listener, advertise string, network Network, keys *keys,
 	}
 	return &peerPort{
 		ln: ln, advertise: namedAddr(advertise), network: network, keys: keys, log: log,
-		raftConns: make(chan net.Conn), closed: make(chan struct{}), open: map[net.Conn]struct{}{},
+		raftConns: make(chan net.Conn), closed: make(chan struct{}), open: map[*trackedConn]struct{}{},
 	}
 }
 
@@ -54,14 +55,14 @@ func (p *peerPort) serve() {
 				continue
 			}
 		}
-		if conn = p.track(conn); conn != nil {
-			p.wg.Go(func() { p.route(conn) })
+		if t := p.track(conn); t != nil {
+			p.wg.Go(func() { p.route(t) })
 		}
 	}
 }
 
 // track keeps an accepted connection in reach of shutdown.
-func (p *peerPort) track(conn net.Conn) net.Conn {
+func (p *peerPort) track(conn net.Conn) *trackedConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.open == nil {
@@ -76,7 +77,28 @@ func (p *peerPort) track(conn net.Conn) net.Conn {
 // trackedConn leaves its port's list when it is closed.
 type trackedConn struct {
 	net.Conn
-	port *peerPort
+	port  *peerPort
+	heard atomic.Pointer[time.Time] // when something last came to Raft; nil if it is not Raft's
+}
+
+// Read implements net.Conn.
+func (c *trackedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && c.heard.Load() != nil {
+		c.hear()
+	}
+	return n, err //nolint:wrapcheck // the connection's own
+}
+
+func (c *trackedConn) hear() {
+	now := time.Now()
+	c.heard.Store(&now)
+}
+
+// silent reports whether nothing came since a moment on a connection of Raft's.
+func (c *trackedConn) silent(since time.Time) bool {
+	at := c.heard.Load()
+	return at != nil && !at.After(since)
 }
 
 // Close implements net.Conn.
@@ -87,7 +109,7 @@ func (c *trackedConn) Close() error {
 	return c.Conn.Close()
 }
 
-func (p *peerPort) route(conn net.Conn) {
+func (p *peerPort) route(conn *trackedConn) {
 	kind, err := welcome(conn, p.keys.peer())
 	if err != nil {
 		_ = conn.Close()
@@ -102,10 +124,27 @@ func (p *peerPort) route(conn net.Conn) {
 		p.onPeer(conn)
 		return
 	}
+	conn.hear()
 	select {
 	case p.raftConns <- conn:
 	case <-p.closed:
 		_ = conn.Close()
+	}
+}
+
+// hangUp closes the connections of Raft's that others opened and on which nothing
+// came since a moment. Whoever needs one opens another.
+func (p *peerPort) hangUp(since time.Time) {
+	p.mu.Lock()
+	var gone []*trackedConn
+	for c := range p.open {
+		if c.silent(since) {
+			gone = append(gone, c)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range gone {
+		_ = c.Close()
 	}
 }
 

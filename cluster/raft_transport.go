@@ -25,6 +25,8 @@ type raftTransport struct {
 	dead <-chan struct{} // closed when the node's disk is given up
 	// patience is how long another node has to take the leadership over.
 	patience time.Duration
+	// hangUp breaks off what others send of which nothing came since a moment.
+	hangUp func(since time.Time)
 
 	node   atomic.Pointer[follower]
 	latest atomic.Pointer[time.Time] // when a heartbeat was answered at once
@@ -41,8 +43,10 @@ type follower interface {
 }
 
 // newRaftTransport wraps one; Close ends it and what is inside.
-func newRaftTransport(inner *raft.NetworkTransport, a *acks, dead <-chan struct{}, patience time.Duration) *raftTransport {
-	t := &raftTransport{NetworkTransport: inner, acks: a, dead: dead, patience: patience, calls: make(chan raft.RPC), closed: make(chan struct{})}
+func newRaftTransport(inner *raft.NetworkTransport, a *acks, dead <-chan struct{}, patience time.Duration, hangUp func(time.Time)) *raftTransport {
+	t := &raftTransport{
+		NetworkTransport: inner, acks: a, dead: dead, patience: patience, hangUp: hangUp, calls: make(chan raft.RPC), closed: make(chan struct{}),
+	}
 	inner.SetHeartbeatHandler(t.heartbeat)
 	go t.pump()
 	return t
@@ -77,6 +81,9 @@ func (t *raftTransport) hand(c raft.RPC) {
 	if isClosed(t.dead) { // Raft may have ended, or looks alive and can store nothing
 		c.Respond(nil, ErrDisk)
 		return
+	}
+	if c.Reader != nil {
+		c.Reader = &stream{c.Reader, t.hangUp}
 	}
 	select {
 	case t.calls <- c:

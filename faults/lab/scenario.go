@@ -33,7 +33,7 @@ type Scenario struct {
 func Scenarios() []Scenario {
 	return []Scenario{
 		{Name: "leader-with-its-workers", wired: true, play: leaderWithWorkers, About: "The leader and the workers that are connected to it are cut off from all others for 20 s; the others go on."},
-		{Name: "leaders-deposed", wired: true, play: leadersDeposed, About: "For 20 s every leader is cut off as soon as there is one, for a second or two, with its workers and all clients: what it did in vain leaves no trace."},
+		{Name: "leaders-deposed", wired: true, play: leadersDeposed, About: "For 20 s every leader is cut off as soon as there is one, for a second or two, with its workers and all clients, and pressed with orders: what it did in vain leaves no trace."},
 		{Name: "worker-and-leader-die", Workers: 20, play: workerAndLeaderDie, About: "A worker and the leader are killed in the same moment, three times; the worker's HARD run goes on there when it is back."},
 		{Name: "pinned-worker-cut", Workers: 20, wired: true, quiet: true, Short: true, play: pinnedWorkerCut, About: "The node of a pinned worker loses the leader but not the worker: the run stays where it is pinned."},
 		{Name: "all-nodes-killed", play: allNodesKilled, About: "All nodes are killed at once, twice, under load: what was acknowledged is there."},
