@@ -146,21 +146,29 @@ func (n *Node) tryAskLeader(ctx context.Context, r *limpetv1.MembershipRequest) 
 
 // askAround asks all other nodes: no leader makes itself known to one that is out.
 func (n *Node) askAround(ctx context.Context, r *limpetv1.MembershipRequest) error {
+	leaves := r.GetAction() == limpetv1.MembershipRequest_REMOVE && r.GetNode() == n.cfg.Name // which may be asked for twice
 	for _, m := range n.gossip.table.alive() {
 		if m.name == n.cfg.Name || m.meta.GetPeerAddr() == "" {
 			continue
 		}
-		ask, cancel := context.WithTimeout(ctx, membershipTimeout)
-		var err error = errNotLeader
-		if conn, broken := n.peers.conn(ask, m.meta.GetPeerAddr()); broken == nil {
-			err = askMembership(ask, conn, r)
-		}
-		cancel()
-		if !errors.Is(err, errNotLeader) && !errors.Is(err, ErrUnavailable) {
+		err := n.askNode(ctx, m.meta.GetPeerAddr(), r)
+		again := leaves && errors.Is(err, ErrUnavailable)
+		if !again && !errors.Is(err, errNotLeader) {
 			return err
 		}
 	}
 	return errNotLeader
+}
+
+// askNode asks one for a change of membership, if it can be reached.
+func (n *Node) askNode(ctx context.Context, addr string, r *limpetv1.MembershipRequest) error {
+	ctx, cancel := context.WithTimeout(ctx, membershipTimeout)
+	defer cancel()
+	conn, err := n.peers.conn(ctx, addr)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotLeader, err)
+	}
+	return askMembership(ctx, conn, r)
 }
 
 func askMembership(ctx context.Context, conn *peerConn, r *limpetv1.MembershipRequest) error {
@@ -178,7 +186,7 @@ func askMembership(ctx context.Context, conn *peerConn, r *limpetv1.MembershipRe
 	case errNotLeader.Error():
 		return errNotLeader
 	}
-	for _, known := range []error{ErrRefused, ErrNoNode} {
+	for _, known := range []error{ErrRefused, ErrNoNode, ErrUnavailable} {
 		if rest, ok := strings.CutPrefix(text, known.Error()); ok {
 			return fmt.Errorf("%w%s", known, rest)
 		}

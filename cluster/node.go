@@ -244,7 +244,7 @@ func (n *Node) closeStores() error {
 // hang in a write for ever.
 func (n *Node) stopRaft() error {
 	ended, shutdown := make(chan error, 1), n.raft.Shutdown()
-	n.port.hangUp(time.Now()) // it may be reading a snapshot of which nothing comes
+	n.port.endRaft()
 	go func() { ended <- shutdown.Error() }()
 	select {
 	case err := <-ended:

@@ -28,8 +28,9 @@ type peerPort struct {
 	closeOnce sync.Once
 	wg        sync.WaitGroup
 
-	mu   sync.Mutex
-	open map[*trackedConn]struct{} // accepted and not yet closed
+	mu     sync.Mutex
+	open   map[*trackedConn]struct{} // accepted, or Raft's own, and not yet closed; nil after shutdown
+	ending bool                      // Raft gets no more connections
 }
 
 func newPeerPort(ln net.Listener, advertise string, network Network, keys *keys, log hclog.Logger) *peerPort {
@@ -79,6 +80,7 @@ type trackedConn struct {
 	net.Conn
 	port  *peerPort
 	heard atomic.Pointer[time.Time] // when something last came to Raft; nil if it is not Raft's
+	own   bool                      // Raft of this node opened it
 }
 
 // Read implements net.Conn.
@@ -124,7 +126,10 @@ func (p *peerPort) route(conn *trackedConn) {
 		p.onPeer(conn)
 		return
 	}
-	conn.hear()
+	if !p.admit(conn) {
+		_ = conn.Close()
+		return
+	}
 	select {
 	case p.raftConns <- conn:
 	case <-p.closed:
@@ -132,13 +137,38 @@ func (p *peerPort) route(conn *trackedConn) {
 	}
 }
 
+// admit makes a connection one of Raft's, unless that is at its end.
+func (p *peerPort) admit(conn *trackedConn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending {
+		return false
+	}
+	conn.hear()
+	return true
+}
+
 // hangUp closes the connections of Raft's that others opened and on which nothing
 // came since a moment. Whoever needs one opens another.
 func (p *peerPort) hangUp(since time.Time) {
+	p.drop(func(c *trackedConn) bool { return c.silent(since) })
+}
+
+// endRaft closes all connections of Raft's, and there will be no more: it may be
+// reading or sending a snapshot, and does not look up from that.
+func (p *peerPort) endRaft() {
+	p.mu.Lock()
+	p.ending = true
+	p.mu.Unlock()
+	p.drop(func(c *trackedConn) bool { return c.own || c.heard.Load() != nil })
+}
+
+// drop closes some of the connections.
+func (p *peerPort) drop(which func(*trackedConn) bool) {
 	p.mu.Lock()
 	var gone []*trackedConn
 	for c := range p.open {
-		if c.silent(since) {
+		if which(c) {
 			gone = append(gone, c)
 		}
 	}
@@ -184,7 +214,19 @@ func (p *peerPort) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Con
 	if timeout <= 0 {
 		timeout = handshakeTimeout
 	}
-	return p.dial(context.Background(), string(addr), kindRaft, timeout)
+	conn, err := p.dial(context.Background(), string(addr), kindRaft, timeout)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending || p.open == nil {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	t := &trackedConn{Conn: conn, port: p, own: true}
+	p.open[t] = struct{}{}
+	return t, nil
 }
 
 // Accept implements net.Listener for Raft.

@@ -70,47 +70,69 @@ func TestASnapshotOfWhichNothingComesIsBrokenOff(t *testing.T) {
 	})
 }
 
-// stuck is a snapshot of which nothing comes.
-type stuck struct{ end chan struct{} }
+// stuck is a snapshot of which nothing more comes.
+type stuck struct{ begun, end chan struct{} }
 
 func (s *stuck) Read([]byte) (int, error) {
+	close(s.begun)
 	<-s.end
-	return 0, io.ErrUnexpectedEOF
+	return 0, io.EOF
 }
 
-func TestANodeIsClosedAlthoughASnapshotIsOnItsWay(t *testing.T) {
+const stuckSize = 1 << 20
+
+func stuckSnapshot() *raft.InstallSnapshotRequest {
+	return &raft.InstallSnapshotRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}, SnapshotVersion: 1, Size: stuckSize}
+}
+
+func TestANodeIsClosedAlthoughASnapshotComesToIt(t *testing.T) {
 	b := newBed(t, 1, nil)
 	b.start(b.names...)
 	b.awaitReady()
 	n := b.leader()
+	delete(b.nodes, string(n.Name()))
 	sender := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: newStreamPort(nil), Timeout: time.Minute, Logger: hclog.NewNullLogger()})
 	t.Cleanup(func() { _ = sender.Close() })
-	began, data := make(chan struct{}), &stuck{make(chan struct{})}
+	data := &stuck{make(chan struct{}), make(chan struct{})}
 	sent := make(chan error, 1)
 	go func() {
-		close(began)
-		req := &raft.InstallSnapshotRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}, SnapshotVersion: 1, Size: 1 << 20}
 		var resp raft.InstallSnapshotResponse
-		sent <- sender.InstallSnapshot("node-1", raft.ServerAddress(n.port.Addr().String()), req, &resp, io.MultiReader(&zeros{1 << 19}, data))
+		sent <- sender.InstallSnapshot("node-1", raft.ServerAddress(n.port.Addr().String()), stuckSnapshot(), &resp, io.MultiReader(&zeros{stuckSize / 2}, data))
 	}()
-	<-began
-	b.await(10*time.Second, func() error {
-		n.port.mu.Lock()
-		defer n.port.mu.Unlock()
-		for c := range n.port.open {
-			if c.heard.Load() != nil {
-				return nil
-			}
-		}
-		return errors.New("no snapshot is on its way")
-	})
-	delete(b.nodes, string(n.Name()))
+	<-data.begun
 	if err := n.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	close(data.end)
 	if err := <-sent; err == nil {
 		t.Error("it was sent")
+	}
+}
+
+// The mirror of the case above: the other node takes nothing.
+func TestANodeIsClosedAlthoughItSendsASnapshot(t *testing.T) {
+	ln, err := tcp{}.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deafPort := newPeerPort(ln, "", tcp{}, newKeys(testKey, nil), hclog.NewNullLogger())
+	go deafPort.serve()
+	t.Cleanup(deafPort.shutdown)
+	port := newStreamPort(nil)
+	sender := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: port, Timeout: time.Hour, Logger: hclog.NewNullLogger()})
+	t.Cleanup(func() { _ = sender.Close() })
+	sent := make(chan error, 1)
+	go func() {
+		var resp raft.InstallSnapshotResponse
+		sent <- sender.InstallSnapshot("node-2", raft.ServerAddress(ln.Addr().String()), stuckSnapshot(), &resp, &zeros{stuckSize})
+	}()
+	<-deafPort.raftConns
+	port.endRaft()
+	if err := <-sent; err == nil {
+		t.Error("it was sent")
+	}
+	if _, err := port.Dial(raft.ServerAddress(ln.Addr().String()), time.Minute); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("another connection: %v", err)
 	}
 }
 
