@@ -31,16 +31,21 @@ type peerPort struct {
 	mu     sync.Mutex
 	open   map[*trackedConn]struct{} // accepted, or Raft's own, and not yet closed; nil after shutdown
 	ending bool                      // Raft gets no more connections
+
+	dials    context.Context //nolint:containedctx // of Raft's dials, which have none
+	endDials context.CancelFunc
 }
 
 func newPeerPort(ln net.Listener, advertise string, network Network, keys *keys, log hclog.Logger) *peerPort {
 	if advertise == "" {
 		advertise = ln.Addr().String()
 	}
-	return &peerPort{
+	p := &peerPort{
 		ln: ln, advertise: namedAddr(advertise), network: network, keys: keys, log: log,
 		raftConns: make(chan net.Conn), closed: make(chan struct{}), open: map[*trackedConn]struct{}{},
 	}
+	p.dials, p.endDials = context.WithCancel(context.Background())
+	return p
 }
 
 // serve accepts connections until the port is shut down.
@@ -160,6 +165,7 @@ func (p *peerPort) endRaft() {
 	p.mu.Lock()
 	p.ending = true
 	p.mu.Unlock()
+	p.endDials()
 	p.drop(func(c *trackedConn) bool { return c.own || c.heard.Load() != nil })
 }
 
@@ -182,6 +188,7 @@ func (p *peerPort) drop(which func(*trackedConn) bool) {
 func (p *peerPort) shutdown() {
 	_ = p.Close()
 	_ = p.ln.Close()
+	p.endDials()
 	p.mu.Lock()
 	open := p.open
 	p.open = nil
@@ -214,7 +221,7 @@ func (p *peerPort) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Con
 	if timeout <= 0 {
 		timeout = handshakeTimeout
 	}
-	conn, err := p.dial(context.Background(), string(addr), kindRaft, timeout)
+	conn, err := p.dial(p.dials, string(addr), kindRaft, timeout)
 	if err != nil {
 		return nil, err
 	}
