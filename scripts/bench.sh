@@ -3,7 +3,7 @@
 # could do at most, in one run (about ten minutes). Writes bench/results/*.json.
 #
 #   BENCH_FULL=1       the large sizes: a million parked runs, 10,000 workers,
-#                      50 kills, ten minutes of overload (about forty minutes)
+#                      50 kills, ten minutes of overload (about fifty minutes)
 #   BENCH_DURATION=3s  how long each measurement takes
 #   BENCH_ONLY="bulk"  only measurements whose name begins so
 set -euo pipefail
@@ -12,8 +12,10 @@ results=bench/results
 mkdir -p "$results"
 duration=${BENCH_DURATION:-10s}
 parked=0,10000,100000 counts=10,1000 kills=10 overload=60s
+backlog=$duration
 if [ "${BENCH_FULL:-0}" = 1 ]; then
 	parked=0,100000,1000000 counts=10,1000,10000 kills=50 overload=600s
+	backlog=120s # several collections and snapshots of a large heap, not one or none
 fi
 
 measure() { # name workload flags...
@@ -34,7 +36,7 @@ measure bulk bulk "${own[@]}" --outstanding 1000 --batch 100
 measure latency latency "${own[@]}" --rate 500
 measure dag dag "${own[@]}"
 measure fanout fanout "${own[@]}"
-measure backlog backlog "${own[@]}" --parked "$parked"
+measure backlog backlog --self-cluster 3 --duration "$backlog" --parked "$parked"
 measure workers workers "${own[@]}" --counts "$counts"
 measure failover failover --self-cluster 3 --kills "$kills"
 measure overload overload --self-cluster 3 --duration "$overload"

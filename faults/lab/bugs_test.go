@@ -32,9 +32,9 @@ var suited = map[bugs.Bug][]string{
 	bugs.AckEarly:      {"leaders-deposed", "disk-stalls"},
 	bugs.AssignEarly:   {"leaders-deposed", "disk-stalls"},
 	bugs.RestoreNoPins: {"snapshot-install"},
+	bugs.RestoreEpochs: {"worker-and-leader-die"},
 	bugs.WallClock:     {"clock-jumps"},
 	bugs.NoDedup:       {"trigger-retried"},
-	bugs.NoFence:       {"zombie-worker"},
 	bugs.EarlyExpiry:   {"frozen-while-rolling"},
 }
 

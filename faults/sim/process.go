@@ -124,6 +124,7 @@ func (w *world) start(name string) error {
 	}
 	n, err := cluster.Open(w.ctx, cfg)
 	if err != nil {
+		p.port.drop()
 		p.end()
 		p.disk.cutPower(false)
 		return fmt.Errorf("start %s: %w", name, err)
