@@ -510,6 +510,7 @@ func TestAWriteThatHangsGivesTheNodeUpThoughNobodyWaits(t *testing.T) {
 			t.Errorf("the write gave %v; died of %v", err, died())
 		}
 		<-g.dead
+		synctest.Wait()
 		if !errors.Is(died(), ErrDisk) {
 			t.Errorf("died of %v", died())
 		}

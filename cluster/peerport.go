@@ -28,11 +28,10 @@ type peerPort struct {
 	closeOnce sync.Once
 	wg        sync.WaitGroup
 
-	mu     sync.Mutex
-	open   map[*trackedConn]struct{} // accepted, or Raft's own, and not yet closed; nil after shutdown
-	ending bool                      // Raft gets no more connections
+	mu   sync.Mutex
+	open map[*trackedConn]struct{} // accepted, or Raft's own, and not yet closed; nil after shutdown
 
-	dials    context.Context //nolint:containedctx // of Raft's dials, which have none
+	dials    context.Context //nolint:containedctx // of Raft's dials, which have none; when it ends Raft gets no more connections
 	endDials context.CancelFunc
 }
 
@@ -61,21 +60,22 @@ func (p *peerPort) serve() {
 				continue
 			}
 		}
-		if t := p.track(conn); t != nil {
+		if t := p.track(conn, false); t != nil {
 			p.wg.Go(func() { p.route(t) })
 		}
 	}
 }
 
-// track keeps an accepted connection in reach of shutdown.
-func (p *peerPort) track(conn net.Conn) *trackedConn {
+// track keeps a connection, accepted or Raft's own, in reach of shutdown. It closes
+// one that comes too late.
+func (p *peerPort) track(conn net.Conn, own bool) *trackedConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.open == nil {
+	if p.open == nil || own && p.dials.Err() != nil {
 		_ = conn.Close()
 		return nil
 	}
-	t := &trackedConn{Conn: conn, port: p}
+	t := &trackedConn{Conn: conn, port: p, own: own}
 	p.open[t] = struct{}{}
 	return t
 }
@@ -146,7 +146,7 @@ func (p *peerPort) route(conn *trackedConn) {
 func (p *peerPort) admit(conn *trackedConn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ending {
+	if p.dials.Err() != nil {
 		return false
 	}
 	conn.hear()
@@ -162,9 +162,6 @@ func (p *peerPort) hangUp(since time.Time) {
 // endRaft closes all connections of Raft's, and there will be no more: it may be
 // reading or sending a snapshot, and does not look up from that.
 func (p *peerPort) endRaft() {
-	p.mu.Lock()
-	p.ending = true
-	p.mu.Unlock()
 	p.endDials()
 	p.drop(func(c *trackedConn) bool { return c.own || c.heard.Load() != nil })
 }
@@ -225,15 +222,10 @@ func (p *peerPort) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Con
 	if err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ending || p.open == nil {
-		_ = conn.Close()
-		return nil, net.ErrClosed
+	if t := p.track(conn, true); t != nil {
+		return t, nil
 	}
-	t := &trackedConn{Conn: conn, port: p, own: true}
-	p.open[t] = struct{}{}
-	return t, nil
+	return nil, net.ErrClosed
 }
 
 // Accept implements net.Listener for Raft.

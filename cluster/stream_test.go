@@ -24,7 +24,7 @@ func TestASnapshotOfWhichNothingComesIsBrokenOff(t *testing.T) {
 		port := newStreamPort(nil)
 		pair := func() (*trackedConn, net.Conn) {
 			mine, theirs := net.Pipe()
-			return port.track(mine), theirs
+			return port.track(mine, false), theirs
 		}
 		sends, sender := pair()
 		lives, other := pair()
