@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,13 +60,19 @@ func newBed(tb testing.TB, size int, tweak func(*Config)) *bed {
 	return b
 }
 
-// freeAddr gives an address whose port is free for TCP and UDP. It is not one that
-// the system gives to connections: one of them could take it before the node does.
+var (
+	portsTried atomic.Uint32           // by freeAddr, one after another
+	portsFrom  = rand.Uint32N(1 << 20) // so that processes begin at different ones
+)
+
+// freeAddr gives an address whose port is free for TCP and UDP, and never the same
+// twice: nodes that are not open yet have ports too. It is not one that the system
+// gives to connections: one of them could take it before the node does.
 func freeAddr(tb testing.TB) string {
 	tb.Helper()
 	const first, end, tries = 10000, 32000, 50
 	for range tries {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(end-first)))
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+int((portsFrom+portsTried.Add(1))%(end-first))))
 		ln, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue
