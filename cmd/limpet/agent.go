@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -34,6 +35,11 @@ a second one stops it at once.`,
 			}
 			if cfg.Token, err = c.credentials(); err != nil {
 				return err
+			}
+			if len(args) > 0 { // before anything is registered or written
+				if _, err := exec.LookPath(args[0]); err != nil {
+					return &exitError{code: exitUsage, err: fmt.Errorf("CMD is %q: must be a program that can be run: %w", args[0], err)}
+				}
 			}
 			var least slog.Level
 			if err := least.UnmarshalText([]byte(level)); err != nil {

@@ -14,7 +14,12 @@ func newAudit(c *client) *cobra.Command {
 	req := &limpetv1.ListAuditRequest{}
 	cmd := &cobra.Command{
 		Use: "audit", Short: "List what operators did, newest first", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.listAudit(cmd.Context(), req) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkLimit(req.GetLimit()); err != nil {
+				return err
+			}
+			return c.listAudit(cmd.Context(), req)
+		},
 	}
 	cmd.PersistentFlags().Int32Var(&req.Limit, "limit", 50, "at most so many; the last 1000 are kept")
 	// Every other group of commands has a list.

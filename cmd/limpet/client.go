@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -38,7 +40,7 @@ type client struct {
 func (c *client) flags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&c.addr, "addr", "", "host:port of any node, or several with commas (default LIMPET_ADDR, else HATCHET_CLIENT_HOST_PORT, else ./.limpet-dev/addr, else 127.0.0.1:7077)")
-	f.StringVar(&c.token, "token", "", "admin token (default LIMPET_TOKEN, else ./.limpet-dev/token, else HATCHET_CLIENT_TOKEN)")
+	f.StringVar(&c.token, "token", "", "admin token (default LIMPET_TOKEN, else HATCHET_CLIENT_TOKEN, else ./.limpet-dev/token)")
 	f.StringVarP(&c.output, "output", "o", "table", "table or json")
 	f.DurationVar(&c.wait, "timeout", 15*time.Second, "how long to wait for an answer")
 }
@@ -71,21 +73,47 @@ func (c *client) target() ([]string, error) {
 	var out []string
 	for a := range strings.SplitSeq(strings.TrimPrefix(text, "ipv4:"), ",") {
 		a = strings.TrimSpace(a)
-		if !strings.Contains(a, ":") {
-			return nil, &exitError{code: exitUsage, err: fmt.Errorf("--addr is %q: must be host:port, or several with commas", text)}
+		if !hasPort(a) {
+			return nil, &exitError{code: exitUsage, err: fmt.Errorf("--addr is %q: must be host:port of a node's gRPC, without http://, or several with commas", text)}
 		}
 		out = append(out, a)
 	}
 	return out, nil
 }
 
-func (c *client) credentials() (string, error) {
-	for _, t := range []string{c.token, os.Getenv("LIMPET_TOKEN"), readLine(filepath.Join(devDir, "token")), os.Getenv("HATCHET_CLIENT_TOKEN")} {
-		if t != "" {
-			return t, nil
+// findToken gives the token, and where it is from; nothing if there is none.
+func (c *client) findToken() (token, from string) {
+	file := filepath.Join(devDir, "token")
+	for _, t := range []struct{ token, from string }{
+		{c.token, "--token"},
+		{os.Getenv("LIMPET_TOKEN"), "LIMPET_TOKEN"},
+		{os.Getenv("HATCHET_CLIENT_TOKEN"), "HATCHET_CLIENT_TOKEN"},
+		{readLine(file), file},
+	} {
+		if t.token != "" {
+			return t.token, t.from
 		}
 	}
-	return "", &exitError{code: exitUsage, err: errors.New("no token: give --token, LIMPET_TOKEN or HATCHET_CLIENT_TOKEN; a node's admin token is in its data directory, in the file admin.token")}
+	return "", ""
+}
+
+// hasPort reports whether the text is a host and the number of a port.
+func hasPort(addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+// credentials gives the token: from the first place of the same order as the
+// address, or the two could belong to different clusters.
+func (c *client) credentials() (string, error) {
+	if token, _ := c.findToken(); token != "" {
+		return token, nil
+	}
+	return "", &exitError{code: exitUsage, err: errors.New("no token: give --token, LIMPET_TOKEN or HATCHET_CLIENT_TOKEN; a node's admin token is in its data directory, in the file admin.token, as soon as the cluster has formed (/readyz on a node's HTTP port says what it waits for)")}
 }
 
 func readLine(file string) string {
@@ -143,7 +171,12 @@ func (c *client) do(ctx context.Context, timeout time.Duration, call func(contex
 		defer cancel()
 	}
 	if err := call(ctx, limpetv1.NewAdminClient(nodes)); err != nil {
-		return explain(err, addrs)
+		err = explain(err, addrs)
+		if codeOf(err) == exitDenied {
+			_, from := c.findToken()
+			return fmt.Errorf("%w (the token is from %s)", err, from)
+		}
+		return err
 	}
 	return nil
 }
@@ -165,10 +198,22 @@ func explain(err error, addrs []string) error {
 	case codes.InvalidArgument:
 		return &exitError{code: exitUsage, err: text, refused: true}
 	case codes.Unavailable, codes.DeadlineExceeded:
-		return &exitError{code: exitUnavailable, err: fmt.Errorf("%s did not answer: %w; is a node running there, and has the cluster a leader?", strings.Join(addrs, ", "), text)}
+		return &exitError{code: exitUnavailable, err: fmt.Errorf("%s did not answer: %w; %s", strings.Join(addrs, ", "), text, unansweredHint(st))}
 	default:
 		return &exitError{code: exitFailure, err: text, refused: true}
 	}
+}
+
+// unansweredHint says what to look at when no answer came. What gRPC met is in its
+// words only.
+func unansweredHint(st *status.Status) string {
+	switch text := st.Message(); {
+	case strings.Contains(text, "server preface"):
+		return "is that the gRPC port of a node? It is 7077 unless --grpc says otherwise, and another one than for HTTP"
+	case strings.Contains(text, "Error while dialing"):
+		return "is a node running there?"
+	}
+	return "has the cluster a leader? /readyz on a node's HTTP port says what it waits for"
 }
 
 // writeJSON prints a value for programs.

@@ -57,12 +57,12 @@ func newDev(io stdio) *cobra.Command {
 	cmd.Flags().IntVar(&d.Base, "base-port", basePort, "first port; node n has the ten from P+10*n: gRPC, peer, gossip, HTTP")
 	cmd.AddCommand(&cobra.Command{
 		Use: "start-node N", Short: "Start node N (from 1) of a running development cluster again", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := strconv.Atoi(args[0])
 			if err != nil {
 				return &exitError{code: exitUsage, err: fmt.Errorf("node is %q: must be a number from 1", args[0])}
 			}
-			return startDevNode(io, dir, n)
+			return startDevNode(cmd.Context(), io, dir, n)
 		},
 	})
 	return cmd
@@ -205,7 +205,7 @@ func (d *devCluster) watch(ctx context.Context) error {
 		case <-hup:
 			return nil
 		case e := <-d.exits:
-			_, _ = fmt.Fprintf(d.io.out, "%s has ended (%s); start it again with: limpet dev start-node %d --data-dir %s\n", d.name(e.node), e.how, e.node+1, d.Dir)
+			_, _ = fmt.Fprintf(d.io.out, "%s has ended (%s); start it again with: %s dev start-node %d --data-dir %s\n", d.name(e.node), e.how, called(), e.node+1, d.Dir)
 		}
 	}
 }

@@ -13,7 +13,6 @@ func (d *devCluster) env(token string) []string {
 		"HATCHET_CLIENT_TOKEN=" + token,
 		"HATCHET_CLIENT_TLS_STRATEGY=none",
 		"HATCHET_CLIENT_HOST_PORT=" + d.hostPort(),
-		"LIMPET_HTTP=http://" + d.addr(0, httpPort),
 	}
 }
 
@@ -28,6 +27,14 @@ func (d *devCluster) writeEnv(token string) error {
 		}
 	}
 	return nil
+}
+
+// called is how the user calls this program.
+func called() string {
+	if name := os.Args[0]; strings.ContainsRune(name, filepath.Separator) && filepath.Base(name) == "limpet" {
+		return name
+	}
+	return "limpet"
 }
 
 func (d *devCluster) banner(notes []string, leader string) {
@@ -57,7 +64,7 @@ func (d *devCluster) banner(notes []string, leader string) {
 	fmt.Fprintf(&b, "  export HATCHET_CLIENT_TOKEN=$(cat %s/token)\n  export HATCHET_CLIENT_TLS_STRATEGY=none\n  export HATCHET_CLIENT_HOST_PORT=%s\n", where, d.hostPort())
 	fmt.Fprintf(&b, "or all at once:  set -a; . %s/env; set +a\n", where)
 	fmt.Fprintf(&b, "A worker:  cd examples/typescript && npm ci && npm run worker     (then: npm run start)\n")
-	fmt.Fprintf(&b, "Look:      limpet worker list | limpet run list | limpet pin list | limpet cluster status\n")
+	fmt.Fprintf(&b, "Look:      %[1]s worker list | %[1]s run list | %[1]s pin list | %[1]s cluster status\n", called())
 	fmt.Fprintf(&b, "Break it:  kill -9 $(cat %s/%s.pid)\nReady. Ctrl-C stops all nodes.\n", where, leader)
 	_, _ = fmt.Fprint(d.io.out, b.String())
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,14 +37,16 @@ func (d *devCluster) start(n int) error {
 	}
 	d.procs[n] = &child{cmd}
 	go func() {
-		err := cmd.Wait()
-		how := "exit 0"
-		if err != nil {
-			how = err.Error()
-		}
-		d.exits <- exit{n, how}
+		d.exits <- exit{n, howEnded(cmd.Wait())}
 	}()
 	return nil
+}
+
+func howEnded(err error) string {
+	if err == nil {
+		return "exit 0"
+	}
+	return err.Error()
 }
 
 func (d *devCluster) spawn(n int, bound bool) (*exec.Cmd, error) {
@@ -76,8 +80,9 @@ func (d *devCluster) spawn(n int, bound bool) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// startDevNode starts a node of a cluster that another process runs.
-func startDevNode(io stdio, dir string, number int) error {
+// startDevNode starts a node of a cluster that another process runs, and waits until
+// it serves.
+func startDevNode(ctx context.Context, std stdio, dir string, number int) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
@@ -99,11 +104,58 @@ func startDevNode(io stdio, dir string, number int) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(io.out, "started %s as process %d\n", d.name(n), cmd.Process.Pid)
-	if err := cmd.Process.Release(); err != nil {
-		return fmt.Errorf("release %s: %w", d.name(n), err)
+	d.io = std
+	_, _ = fmt.Fprintf(std.out, "started %s as process %d\n", d.name(n), cmd.Process.Pid)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	return d.awaitNode(ctx, n, ended)
+}
+
+// awaitNode waits until a node serves, or for so long that it may be waiting for
+// nodes that are down as well: then it gives the node's own words.
+func (d *devCluster) awaitNode(ctx context.Context, n int, ended <-chan error) error {
+	const patience, poll = 3 * time.Second, 50 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	why := "it does not answer"
+	for {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("%s ended while starting (%s); its log ends with:\n%s", d.name(n), howEnded(err), d.logTail(n))
+		case <-ctx.Done(): // Ctrl-C too: the node goes on
+			_, _ = fmt.Fprintf(d.io.out, "%s does not serve yet: %s; its log is %s\n", d.name(n), why, filepath.Join(d.Dir, d.name(n), "log"))
+			return nil
+		case <-tick.C:
+			serves, text := d.readyz(ctx, n)
+			if serves {
+				return nil
+			}
+			if text != "" {
+				why = text
+			}
+		}
 	}
-	return nil
+}
+
+// readyz asks a node whether it serves; if not, why. Nothing if it does not answer.
+func (d *devCluster) readyz(ctx context.Context, n int) (serves bool, why string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.addr(n, httpPort)+"/readyz", nil)
+	if err != nil {
+		return false, ""
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false, ""
+	}
+	defer func() { _ = res.Body.Close() }()
+	const most = 1 << 12
+	text, err := io.ReadAll(io.LimitReader(res.Body, most))
+	if err != nil {
+		return false, ""
+	}
+	return res.StatusCode == http.StatusOK, strings.TrimSpace(string(text))
 }
 
 func (d *devCluster) pid(n int) int {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
 )
 
 func newRun(c *client) *cobra.Command {
@@ -15,7 +16,12 @@ func newRun(c *client) *cobra.Command {
 	list := &limpetv1.ListRunsRequest{}
 	ls := &cobra.Command{
 		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.listRuns(cmd.Context(), list) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkLimit(list.GetLimit()); err != nil {
+				return err
+			}
+			return c.listRuns(cmd.Context(), list)
+		},
 	}
 	ls.Flags().StringVar(&list.Status, "status", "", "only runs in this state: queued, running, completed, failed, cancelled")
 	ls.Flags().StringVar(&list.Workflow, "workflow", "", "only runs of this workflow")
@@ -67,8 +73,19 @@ func newRun(c *client) *cobra.Command {
 	return cmd
 }
 
+// checkLimit refuses a length of a list that cannot be.
+func checkLimit(limit int32) error {
+	if limit < 1 {
+		return &exitError{code: exitUsage, err: fmt.Errorf("--limit is %d: must be 1 or more", limit)}
+	}
+	return nil
+}
+
 // withOnLost adds to metadata, a JSON object or nothing, what SDKs would add.
 func withOnLost(metadata, onLost string) (string, error) {
+	if _, ok := fsm.ParseOnLost(onLost); !ok {
+		return "", &exitError{code: exitUsage, err: fmt.Errorf("--on-lost is %q: must be wait, fail or repin", onLost)}
+	}
 	m := map[string]json.RawMessage{}
 	if metadata != "" {
 		if err := json.Unmarshal([]byte(metadata), &m); err != nil {
@@ -95,7 +112,10 @@ func (c *client) listRuns(ctx context.Context, req *limpetv1.ListRunsRequest) er
 			return nil
 		}
 		if len(res.GetRuns()) == 0 {
-			return c.said(nil, "no such runs; start one with `limpet run trigger WORKFLOW`")
+			if req.GetStatus() != "" || req.GetWorkflow() != "" {
+				return c.said(nil, "no run is like that; `limpet run list` without flags has those of all workflows and states, `limpet workflow list` what can be started")
+			}
+			return c.said(nil, "there are no runs; start one with `limpet run trigger WORKFLOW`")
 		}
 		var rows [][]string
 		for _, r := range res.GetRuns() {
@@ -132,7 +152,7 @@ func (c *client) showRun(res *limpetv1.GetRunResponse) error {
 	r := res.GetRun()
 	_, _ = fmt.Fprintf(c.io.out, "run %s   workflow %s   %s   age %s\n", r.GetId(), r.GetWorkflow(), r.GetStatus(), ago(r.GetCreatedMs()))
 	if p := res.GetPin(); p != nil {
-		_, _ = fmt.Fprintf(c.io.out, "pinned %s to %s (%s, lease %s) by %s; moved %d, overflowed %d\n",
+		_, _ = fmt.Fprintf(c.io.out, "pinned %s to %s (%s, lease %s); cause: %s; moved %d, overflowed %d\n",
 			p.GetStrategy(), dash(p.GetWorkerName()), p.GetWorker(), p.GetLease(), p.GetCause(), p.GetMoves(), p.GetOverflows())
 	}
 	var rows [][]string
@@ -146,7 +166,12 @@ func (c *client) showRun(res *limpetv1.GetRunResponse) error {
 		} else if note == "" {
 			note = t.GetOutput()
 		}
-		rows = append(rows, []string{t.GetName(), t.GetStatus(), fmt.Sprint(t.GetAttempt()), dash(t.GetWorkerName()), dash(t.GetAssignedBecause()), dash(note)})
+		worker, because := t.GetWorkerName(), t.GetAssignedBecause()
+		switch t.GetStatus() {
+		case fsm.Blocked.String(), fsm.Queued.String(), fsm.Backoff.String(): // these are of its last attempt
+			worker, because = "", ""
+		}
+		rows = append(rows, []string{t.GetName(), t.GetStatus(), fmt.Sprint(t.GetAttempt()), dash(worker), dash(because), dash(note)})
 	}
 	_, _ = fmt.Fprintln(c.io.out)
 	return c.table("TASK STATUS ATTEMPT WORKER BECAUSE NOTE", rows)
@@ -187,6 +212,9 @@ func (c *client) cancelRun(ctx context.Context, id string) error {
 		res, err := a.CancelRun(ctx, &limpetv1.CancelRunRequest{Id: id})
 		if err != nil {
 			return err
+		}
+		if len(res.GetTaskRuns()) == 0 && !c.json() {
+			return c.said(nil, "nothing was left to cancel: the run has ended; `limpet run get %s` says how", id)
 		}
 		return c.said(map[string]any{"cancelled": res.GetTaskRuns()}, "cancelled %d task run(s)", len(res.GetTaskRuns()))
 	})

@@ -131,6 +131,9 @@ func newProgram(s *settings, inLab *labFlags, log hclog.Logger) (*program, error
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) || errors.Is(err, cluster.ErrDisk) {
 			return nil, &exitError{code: exitDisk, err: err}
 		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w; stop what has the port, or give another --peer", err)
+		}
 		return nil, err
 	}
 	p.listenFor(&backend{Node: p.node})
@@ -200,9 +203,10 @@ func (p *program) bootstrapCommand() fsm.Command {
 func (p *program) run(ctx context.Context) error {
 	var lc net.ListenConfig
 	grpcListener, err := lc.Listen(ctx, "tcp", p.s.GRPC)
-	if err == nil {
+	if err = portError("grpc", p.s.GRPC, err); err == nil {
 		var httpListener net.Listener
-		if httpListener, err = lc.Listen(ctx, "tcp", p.s.HTTP); err == nil {
+		httpListener, err = lc.Listen(ctx, "tcp", p.s.HTTP)
+		if err = portError("http", p.s.HTTP, err); err == nil {
 			go func() { p.report(p.grpc.Serve(grpcListener)) }()
 			go func() {
 				if err := p.http.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
@@ -227,6 +231,18 @@ func (p *program) run(ctx context.Context) error {
 		return &exitError{code: exitDisk, err: err}
 	}
 	return errors.Join(err, stopped)
+}
+
+// portError names the setting whose port cannot be had.
+func portError(setting, addr string, err error) error {
+	if err == nil {
+		return nil
+	}
+	next := "give an address of this machine"
+	if errors.Is(err, syscall.EADDRINUSE) {
+		next = "stop what has the port, or give another"
+	}
+	return fmt.Errorf("--%s is %q: %w; %s", setting, addr, err, next)
 }
 
 func (p *program) report(err error) {

@@ -82,9 +82,9 @@ func (s *settings) bind(f *pflag.FlagSet) {
 	f.StringVar(&s.AdvertiseHTTP, "advertise-http", "", "host:port of --http as others reach it")
 	f.IntVar(&s.BootstrapExpect, "bootstrap-expect", s.BootstrapExpect, "how many nodes form a new cluster: 1, 3 or 5; 0 only joins one")
 	f.StringSliceVar(&s.Join, "join", nil, "gossip addresses of other nodes, tried for ever")
-	f.StringVar(&s.ClusterKey, "cluster-key", "", "shared secret of the nodes, base64 (see `limpet keygen`)")
+	f.StringVar(&s.ClusterKey, "cluster-key", "", "shared secret of the nodes, base64: limpet keygen makes one")
 	f.StringVar(&s.ClusterKeyFile, "cluster-key-file", "", "file that holds the cluster key; further lines are keys that are also accepted, SIGHUP reads it anew")
-	f.StringVar(&s.Broadcast, "broadcast-address", "", "gRPC address put into tokens, as SDKs reach the cluster; best a name that resolves to all nodes")
+	f.StringVar(&s.Broadcast, "broadcast-address", "", "gRPC address put into tokens, as SDKs reach the cluster: ipv4:a:p,b:p,c:p, or a DNS name and a port")
 	f.StringVar(&s.ServerURL, "server-url", "", "HTTP base URL put into tokens")
 	f.BoolVar(&s.Dev, "dev", false, "allow a node without a cluster key")
 	f.DurationVar(&s.LeaseTTL, "lease-ttl", s.LeaseTTL, "a worker silent for so long loses its lease")
@@ -110,6 +110,9 @@ func (s *settings) load(f *pflag.FlagSet, file string, env func(string) (string,
 	var errs []error
 	set := func(name, value, origin string) {
 		if err := f.Set(name, value); err != nil {
+			if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok && mustBe(e) != "" {
+				err = errors.New(mustBe(e))
+			}
 			errs = append(errs, fmt.Errorf("%s: setting %s is %q: %w", origin, name, value, err))
 		}
 		s.origin[name] = origin + ": setting " + name

@@ -50,8 +50,9 @@ func TestAFlagBeatsTheEnvironmentBeatsTheFileBeatsTheDefault(t *testing.T) {
 func TestBadSettingsAreNamed(t *testing.T) {
 	for _, c := range []struct{ name, file, env, want string }{
 		{"unknown key", "name: x\ncolour: y\n", "", `limpet.yaml:2: unknown setting "colour"`},
-		{"bad value in the file", "lease-ttl: soon\n", "", `limpet.yaml:1: setting lease-ttl is "soon"`},
-		{"bad value in the environment", "", "soon", `environment variable LIMPET_LEASE_TTL: setting lease-ttl is "soon"`},
+		{"bad value in the file", "lease-ttl: soon\n", "", `limpet.yaml:1: setting lease-ttl is "soon": must be a length of time`},
+		{"no number in the file", "bootstrap-expect: three\n", "", `limpet.yaml:1: setting bootstrap-expect is "three": must be a whole number`},
+		{"bad value in the environment", "", "soon", `environment variable LIMPET_LEASE_TTL: setting lease-ttl is "soon": must be a length of time`},
 		{"not a mapping", "- a\n", "", "must be a list of `name: value` lines"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -110,10 +111,21 @@ func TestExitCodesAndErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{"unknown flag", []string{"run", "list", "--nope"}, exitUsage, "unknown flag"},
+		{"unknown flag", []string{"run", "list", "--nope"}, exitUsage, "unknown flag: --nope; `limpet run list --help` lists those there are"},
 		{"no token", []string{"run", "list"}, exitUsage, "no token: give --token"},
 		{"bad address", []string{"run", "list", "--addr", "here", "--token", "x"}, exitUsage, `--addr is "here": must be host:port`},
-		{"nobody there", []string{"run", "list", "--addr", "127.0.0.1:1", "--token", "x", "--timeout", "2s"}, exitUnavailable, "did not answer"},
+		{"a URL", []string{"run", "list", "--addr", "http://127.0.0.1:7077", "--token", "x"}, exitUsage, `--addr is "http://127.0.0.1:7077": must be host:port of a node's gRPC, without http://`},
+		{"a URL without a port", []string{"run", "list", "--addr", "http://here", "--token", "x"}, exitUsage, `--addr is "http://here": must be host:port`},
+		{"no length of a list of acts", []string{"audit", "--limit", "0"}, exitUsage, "--limit is 0: must be 1 or more"},
+		{"no port", []string{"run", "list", "--addr", "here:", "--token", "x"}, exitUsage, `--addr is "here:": must be host:port`},
+		{"nobody there", []string{"run", "list", "--addr", "127.0.0.1:1", "--token", "x", "--timeout", "2s"}, exitUnavailable, "connection refused\"; is a node running there?"},
+		{"no length of a list", []string{"run", "list", "--limit", "-1"}, exitUsage, "--limit is -1: must be 1 or more"},
+		{"no length of a list of pins", []string{"pin", "list", "--limit", "0"}, exitUsage, "--limit is 0: must be 1 or more"},
+		{"a token of the past", []string{"token", "create", "--ttl", "-5h"}, exitUsage, "--ttl is -5h0m0s: must be 1s or more"},
+		{"a token of no time", []string{"token", "create", "--ttl", "0s"}, exitUsage, "--ttl is 0s: must be 1s or more"},
+		{"no such policy", []string{"run", "trigger", "w", "--on-lost", "foo"}, exitUsage, `--on-lost is "foo": must be wait, fail or repin`},
+		{"no program for the lab", []string{"lab", "run", "--random", "--bin", "./nosuch"}, exitUsage, `nosuch": must be a program that can be run`},
+		{"no program for the agent", []string{"agent", "--token", "x", "--data-dir", "kept", "--", "./nosuch"}, exitUsage, `CMD is "./nosuch": must be a program that can be run`},
 		{"bad output", []string{"run", "list", "--token", "x", "-o", "xml"}, exitUsage, `--output is "xml": must be table or json`},
 		{"bad nodes", []string{"dev", "--nodes", "4"}, exitUsage, "--nodes is 4: must be 1, 3 or 5"},
 		{"no cluster to start a node of", []string{"dev", "start-node", "1", "--data-dir", "nothing"}, exitNotFound, "holds no development cluster"},
@@ -131,7 +143,7 @@ func TestExitCodesAndErrors(t *testing.T) {
 		{"unknown command", []string{"frob"}, exitUsage, "unknown command \"frob\" of `limpet`: must be one of agent, audit, "},
 		{"unknown command of a group", []string{"run", "frob"}, exitUsage, "unknown command \"frob\" of `limpet run`: must be one of cancel, get, list, replay, trigger"},
 		{"nearly a command", []string{"worker", "lst"}, exitUsage, "did you mean "},
-		{"unknown command below a command", []string{"dev", "frob"}, exitUsage, `unknown command "frob"`},
+		{"unknown command below a command", []string{"dev", "frob"}, exitUsage, "unknown command \"frob\" of `limpet dev`: must be one of start-node"},
 		{"unknown command of the bench", []string{"bench", "frob"}, exitUsage, "must be one of backlog, "},
 		{"an odd number of nodes only", []string{"server", "--bootstrap-expect", "2"}, exitUsage, "--bootstrap-expect is 2: must be 1, 3 or 5, or 0 for a node that only joins"},
 		{"nobody to join", []string{"server", "--bootstrap-expect", "3", "--cluster-key", goodKey}, exitUsage, `--join is "": must name at least one other node unless --bootstrap-expect is 1`},
@@ -146,6 +158,57 @@ func TestExitCodesAndErrors(t *testing.T) {
 				t.Errorf("exit %d with %q, want %d with %q", code, errs, c.code, c.want)
 			}
 		})
+	}
+}
+
+// The address was the one of the environment, the token the one of ./.limpet-dev:
+// they were of two clusters.
+func TestTheTokenIsFromWhereTheAddressIs(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir(devDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{"addr": "127.0.0.1:2", "token": "dev"} {
+		if err := os.WriteFile(filepath.Join(devDir, file), []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"LIMPET_TOKEN", "LIMPET_ADDR", "HATCHET_CLIENT_TOKEN", "HATCHET_CLIENT_HOST_PORT"} {
+		t.Setenv(name, "")
+	}
+	for _, c := range []struct{ prefix, addr, token string }{
+		{"", "127.0.0.1:2", "dev"}, {"HATCHET_CLIENT_", "127.0.0.1:3", "sdk"}, {"LIMPET_", "127.0.0.1:4", "own"},
+	} {
+		switch c.prefix {
+		case "HATCHET_CLIENT_":
+			t.Setenv("HATCHET_CLIENT_HOST_PORT", c.addr)
+			t.Setenv("HATCHET_CLIENT_TOKEN", c.token)
+		case "LIMPET_":
+			t.Setenv("LIMPET_ADDR", c.addr)
+			t.Setenv("LIMPET_TOKEN", c.token)
+		}
+		addrs, err := (&client{}).target()
+		if err != nil || strings.Join(addrs, " ") != c.addr {
+			t.Errorf("%q: address %q, %v", c.prefix, addrs, err)
+		}
+		if token, from := (&client{}).findToken(); token != c.token {
+			t.Errorf("%q: token %q from %s", c.prefix, token, from)
+		}
+	}
+}
+
+// What the development cluster exports for SDKs was read by a server that was
+// started in the same shell.
+func TestTheDevelopmentClusterExportsNoSetting(t *testing.T) {
+	d := &devCluster{Base: basePort, Nodes: 3}
+	env := map[string]string{}
+	for _, line := range d.env("token") {
+		name, value, _ := strings.Cut(line, "=")
+		env[name] = value
+	}
+	s, err := load(t, nil, "", env)
+	if err != nil || len(s.origin) > 0 {
+		t.Errorf("settings from the exported variables: %v, %v", s.origin, err)
 	}
 }
 

@@ -21,6 +21,9 @@ func newToken(c *client) *cobra.Command {
 		Use: "create", Short: "Sign a new token", Args: cobra.NoArgs,
 		Annotations: map[string]string{"grpc_address": "--address", "ttl_seconds": "--ttl"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ttl < time.Second {
+				return &exitError{code: exitUsage, err: fmt.Errorf("--ttl is %s: must be 1s or more", ttl)}
+			}
 			req.TtlSeconds = int64(ttl / time.Second)
 			return c.do(cmd.Context(), c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
 				res, err := a.CreateToken(ctx, req)

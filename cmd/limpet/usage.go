@@ -26,7 +26,9 @@ func strict(cmd *cobra.Command) {
 			case !counts(err, cmd, args, len(names)): // it says more than a number
 			case len(args) < len(names):
 				err = fmt.Errorf("%s is missing", names[len(args)])
-			case len(args) > len(names) && !cmd.HasAvailableSubCommands():
+			case len(args) > len(names) && cmd.HasAvailableSubCommands():
+				return &exitError{code: exitUsage, err: errors.New(noSuchCommand(cmd, args[len(names)]))}
+			case len(args) > len(names):
 				err = fmt.Errorf("%q is one argument too many", args[len(names)])
 			}
 			return &exitError{code: exitUsage, err: fmt.Errorf("%w; usage: %s", err, cmd.UseLine())}
@@ -70,19 +72,30 @@ func counts(err error, cmd *cobra.Command, args []string, want int) bool {
 
 // flagError says of a flag that cannot be read what is allowed, as for every
 // other setting.
-func flagError(_ *cobra.Command, err error) error {
+func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		allowed := allowedIn(e.GetFlag().Value.Type())
-		if errors.Is(err, strconv.ErrRange) && e.GetFlag().Value.Type() == "int32" {
-			allowed += fmt.Sprintf(" from %d to %d", math.MinInt32, math.MaxInt32)
-		} else if errors.Is(err, strconv.ErrRange) {
-			allowed = "nearer to 0"
+		if want := mustBe(e); want != "" {
+			err = fmt.Errorf("--%s is %q: %s", e.GetFlag().Name, e.GetValue(), want)
 		}
-		if allowed != "" {
-			err = fmt.Errorf("--%s is %q: must be %s", e.GetFlag().Name, e.GetValue(), allowed)
-		}
+	} else if _, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		err = fmt.Errorf("%w; `%s --help` lists those there are", err, cmd.CommandPath())
 	}
 	return &exitError{code: exitUsage, err: err}
+}
+
+// mustBe says what a setting takes whose value cannot be read; "" if that is in the
+// error already.
+func mustBe(e *pflag.InvalidValueError) string {
+	kind := e.GetFlag().Value.Type()
+	switch allowed := allowedIn(kind); {
+	case errors.Is(e, strconv.ErrRange) && kind == "int32":
+		return fmt.Sprintf("must be %s from %d to %d", allowed, math.MinInt32, math.MaxInt32)
+	case errors.Is(e, strconv.ErrRange):
+		return "must be nearer to 0"
+	case allowed != "":
+		return "must be " + allowed
+	}
+	return ""
 }
 
 // allowedIn says what a kind of flag takes; "" for a kind that says so itself.

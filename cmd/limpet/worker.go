@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
 )
 
 func newWorker(c *client) *cobra.Command {
@@ -26,7 +27,20 @@ func newWorker(c *client) *cobra.Command {
 					if err != nil {
 						return err
 					}
-					return c.said(map[string]any{"worker_id": res.GetWorkerId(), "mode": done}, "worker %s is %s", res.GetWorkerId(), done)
+					note, lease := "", ""
+					if m == limpetv1.WorkerMode_WORKER_MODE_ACTIVE {
+						if got, err := a.GetWorker(ctx, &limpetv1.GetWorkerRequest{Worker: res.GetWorkerId()}); err == nil {
+							lease = got.GetWorker().GetLease()
+						}
+						if lease == fsm.LeaseLost.String() {
+							note = "; its lease is lost, and it gets work when its program connects again (after a drain within some seconds, by itself)"
+						}
+					}
+					facts := map[string]any{"worker_id": res.GetWorkerId(), "mode": done}
+					if lease != "" {
+						facts["lease"] = lease
+					}
+					return c.said(facts, "worker %s is %s%s", res.GetWorkerId(), done, note)
 				})
 			},
 		}

@@ -101,7 +101,7 @@ func nodeRow(name string, h history.History, seconds float64) row {
 		case history.NodeStop:
 			leads.end(&r, e.At)
 			up.end(&r, e.At)
-			r.bars = append(r.bars, bar{e.At.Seconds(), e.At.Seconds(), "exit", e.Detail})
+			r.bars = append(r.bars, bar{e.At.Seconds(), e.At.Seconds(), "exit", e.Detail + ", " + whyEnded(h, e)})
 		case history.Leader:
 			leads.end(&r, e.At)
 			leads.at, leads.on, leads.text = e.At, true, "leads in term "+itoa(e.Term)

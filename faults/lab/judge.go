@@ -116,6 +116,17 @@ func ordered(stop history.Event) bool {
 	return false
 }
 
+// whyEnded says what ended a node.
+func whyEnded(h history.History, stop history.Event) string {
+	switch {
+	case ordered(stop):
+		return "as the lab told it"
+	case stop.Detail == exited(diskExit) && spoilt(h, stop):
+		return "as its disk was bad"
+	}
+	return "by itself"
+}
+
 // spoilt reports whether the disk of a node was bad when it stopped, or a short
 // time before: a node takes its time to stop.
 func spoilt(h history.History, stop history.Event) bool {

@@ -197,8 +197,13 @@ func (l *Lab) asAdmin(ctx context.Context) context.Context {
 // awaitCluster waits for the first token and for every node to serve.
 func (l *Lab) awaitCluster(ctx context.Context) error {
 	const patience = 60 * time.Second
+	var gone *node
 	err := until(ctx, patience, "the cluster to form", func() bool {
 		for _, n := range l.nodes {
+			if !n.up() {
+				gone = n
+				return true
+			}
 			if raw, err := os.ReadFile(filepath.Join(n.dir, "admin.token")); err == nil {
 				l.token = strings.TrimSpace(string(raw))
 				return true
@@ -206,6 +211,9 @@ func (l *Lab) awaitCluster(ctx context.Context) error {
 		}
 		return false
 	})
+	if gone != nil {
+		return fmt.Errorf("%s ended while the cluster was to form: is %q a limpet? Its log is %s", gone.name, l.cfg.Bin, filepath.Join(l.dir, gone.name+".log"))
+	}
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,13 @@ h1{font-size:22px;margin:0 0 4px}h2{font-size:16px;margin:24px 0 8px}p{margin:4p
 table{border-collapse:collapse}td,th{text-align:left;padding:3px 16px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}td.n{text-align:right}
 .cols{display:flex;flex-wrap:wrap;gap:8px 48px}.key span{display:inline-block;width:12px;height:12px;margin:0 4px 0 14px;vertical-align:-1px}`
 
+// legend says what the names and counts of the page mean.
+const legend = `<h2>How to read it</h2><dl class="soft"><dt>Names<dd>node-1 and so on are the coordinators. agent-1, crew-3 and so on are processes with some of the workers each, the first kind under limpet agent. lab is where the clients are.
+<dt>Ends of runs<dd>A run that is replayed ends more than once. FAILED and CANCELLED are ends too: some tasks fail on purpose, clients cancel, and a HARD run fails when its worker does not come back in time.
+<dt>Calls of clients<dd>For each kind: invoke, how many were made; then what came of them: ok, refused, or unknown, which is no answer, so that the call may have been done or not. Of results: subscribed, how many were waited for, and delivered.
+<dt>State and workers<dd>What the nodes' journals and the workers' own notes say: pins and what set them, assignments and why there, deadlines that ran out; bodies begun and ended, streams cut.
+<dt>Violations<dd>One of the ten invariants (docs/architecture.md) that was broken. They are judged over the history that lies in the run's directory with the logs.</dl>`
+
 // page makes the report as one file of HTML.
 func page(r *Report) []byte {
 	var b bytes.Buffer
@@ -85,7 +92,7 @@ func page(r *Report) []byte {
 		}
 		b.WriteString("</table>")
 	}
-	b.WriteString("</div></html>\n")
+	b.WriteString("</div>" + legend + "</html>\n")
 	return b.Bytes()
 }
 

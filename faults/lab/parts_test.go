@@ -166,12 +166,13 @@ func TestThePageShowsWhatIsWrong(t *testing.T) {
 		{At: 0, Kind: history.NodeStart, Node: "node-1"},
 		{At: time.Second, Kind: history.Leader, Node: "node-1", Term: 2},
 		{At: 2 * time.Second, Kind: history.FaultBegin, Op: "node <killed>", Call: "f1", Detail: "node-1", Since: 2 * time.Second},
-		{At: 2 * time.Second, Kind: history.NodeStop, Node: "node-1", Detail: "exit -1"},
+		{At: 2 * time.Second, Kind: history.NodeStop, Node: "node-1", Detail: "exit -1", Cause: syscall.SIGKILL.String()},
 		{At: 5 * time.Second, Kind: history.FaultEnd, Op: "node <killed>", Call: "f1"},
 	}
 	l := &Lab{history: history.NewRecorder(nil), nodes: []*node{{name: "node-1"}}}
 	r := l.newReport(Scenario{Name: "random"}, h, nil)
-	if text := string(page(r)); !strings.Contains(text, "nothing was violated") || strings.Contains(text, "<killed>") || !strings.Contains(text, "leads in term 2") {
+	if text := string(page(r)); !strings.Contains(text, "nothing was violated") || strings.Contains(text, "<killed>") || !strings.Contains(text, "leads in term 2") ||
+		!strings.Contains(text, "exit -1, as the lab told it") {
 		t.Errorf("page: %s", text)
 	}
 	if text := string(page(r)); strings.Contains(text, "machine itself") {

@@ -62,6 +62,9 @@ func (c *Config) Validate() error {
 	case c.Dir == "":
 		return errors.New("--dir is empty: must name a directory for logs and evidence")
 	}
+	if _, err := exec.LookPath(c.Bin); c.Bin != "" && err != nil {
+		return fmt.Errorf("--bin is %q: must be a program that can be run: %w", c.Bin, err)
+	}
 	return nil
 }
 

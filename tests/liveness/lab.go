@@ -201,6 +201,17 @@ func (l *lab) launchNode(ctx context.Context, n int) error {
 	return nil
 }
 
+// launchNodes starts all nodes again, at once: one alone would wait for the others.
+func (l *lab) launchNodes(ctx context.Context) error {
+	failed := make([]error, nodes)
+	var all sync.WaitGroup
+	for n := range nodes {
+		all.Go(func() { failed[n] = l.launchNode(ctx, n) })
+	}
+	all.Wait()
+	return errors.Join(failed...)
+}
+
 // startNode starts a node again and waits until it is ready.
 func (l *lab) startNode(ctx context.Context, n int) error {
 	if err := l.launchNode(ctx, n); err != nil {

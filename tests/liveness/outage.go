@@ -47,10 +47,8 @@ func outage(ctx context.Context, l *lab, times int) (string, error) {
 		if err := sleep(ctx, dark); err != nil {
 			return "", err
 		}
-		for n := range nodes {
-			if err := l.launchNode(ctx, n); err != nil {
-				return "", err
-			}
+		if err := l.launchNodes(ctx); err != nil {
+			return "", err
 		}
 		if _, _, err := load.stop(); err != nil {
 			return "", fmt.Errorf("time %d: %w", i+1, err)

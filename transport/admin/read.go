@@ -232,7 +232,11 @@ func jsonObject(field, text string) ([]byte, error) {
 	}
 	var o map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
-		return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: field, Got: text, Want: "must be a JSON object", Hint: err.Error()}
+		hint := `for example {"key":"value"}`
+		if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+			hint = err.Error()
+		}
+		return nil, &fsm.Refusal{Code: fsm.CodeInvalid, Field: field, Got: text, Want: "must be a JSON object", Hint: hint}
 	}
 	return []byte(text), nil
 }
