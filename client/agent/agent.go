@@ -149,6 +149,7 @@ func (a *Agent) supervise(ctx context.Context) (int, error) {
 		}
 		stopped := a.watch(ctx, p)
 		a.log.Info("the program "+p.how, "pid", p.cmd.Process.Pid, "asked_to_stop", stopped)
+		a.proxy.end()
 		select {
 		case <-a.proxy.fenced:
 			return 0, ErrFenced

@@ -37,7 +37,10 @@ func (p *proxy) listen(stream grpc.ServerStream, method string) error {
 	}
 	ctx, stop := context.WithCancel(stream.Context())
 	defer stop()
-	incarnation := p.takeOver(r.GetWorkerId(), stop)
+	incarnation, ok := p.takeOver(r.GetWorkerId(), stop)
+	if !ok {
+		return status.Error(codes.Unavailable, "the program that listens has ended")
+	}
 	l := &listening{proxy: p, stream: stream, method: method, request: first, worker: r.GetWorkerId(), passed: map[order]bool{}}
 	var b backoff
 	for {
@@ -50,7 +53,7 @@ func (p *proxy) listen(stream grpc.ServerStream, method string) error {
 		case stream.Context().Err() != nil:
 			return stream.Context().Err()
 		case ctx.Err() != nil:
-			return status.Error(codes.Unavailable, "a newer stream of the worker took the place of this one")
+			return status.Error(codes.Unavailable, "a newer stream of the worker took the place of this one, or its program has ended")
 		case l.broken != nil:
 			return l.broken
 		case status.Code(err) == codes.FailedPrecondition:
@@ -75,17 +78,21 @@ func (p *proxy) listen(stream grpc.ServerStream, method string) error {
 	}
 }
 
-// takeOver makes the stream the one that the worker listens on.
-func (p *proxy) takeOver(worker string, stop context.CancelFunc) (incarnation string) {
+// takeOver makes the stream the one that the worker listens on, unless the life of
+// the program is over.
+func (p *proxy) takeOver(worker string, stop context.CancelFunc) (incarnation string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.over {
+		return "", false
+	}
 	if w := p.workers[worker]; w != nil {
 		if w.stop != nil {
 			w.stop()
 		}
 		w.stop, w.left = stop, false
 	}
-	return p.incarnation
+	return p.incarnation, true
 }
 
 // fence notes that a newer process has the place of the present life.

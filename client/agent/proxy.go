@@ -52,6 +52,7 @@ type proxy struct {
 	streams map[string]bool
 
 	mu          sync.Mutex
+	over        bool // the program's present life: no stream of it is opened
 	incarnation string
 	generation  string
 	workers     map[string]*localWorker
@@ -99,13 +100,27 @@ func (p *proxy) server() *grpc.Server {
 func (p *proxy) begin(incarnation, generation string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.stopStreams()
+	p.over, p.incarnation, p.generation = false, incarnation, generation
+	p.workers, p.names = map[string]*localWorker{}, map[string]map[int]bool{}
+}
+
+// end closes the streams of the present life, whose program is no more. One that
+// opened at another node would have its worker live again.
+func (p *proxy) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	p.stopStreams()
+}
+
+// stopStreams needs the lock.
+func (p *proxy) stopStreams() {
 	for _, w := range p.workers {
 		if w.stop != nil {
 			w.stop()
 		}
 	}
-	p.incarnation, p.generation = incarnation, generation
-	p.workers, p.names = map[string]*localWorker{}, map[string]map[int]bool{}
 }
 
 // present gives the workers of the present life that have not said goodbye, and

@@ -203,6 +203,32 @@ func TestOnlyTheNewestStreamOfAWorkerLives(t *testing.T) {
 	}
 }
 
+// The agent had told that the program ended, and opened its stream at another node
+// before it saw the program's connection close: a worker without a program was live.
+func TestTheStreamOfAProgramThatHasEndedIsNotOpenedAgain(t *testing.T) {
+	b := newBed(t)
+	b.register(t)
+	s := b.listen(t)
+	first := b.nodes[0].Stream(t)
+	b.proxy.end()
+	first.Gone(t)
+	if _, err := s.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the stream ends with %v", err)
+	}
+	if _, err := b.listen(t).Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("a stream of a program that has ended ends with %v", err)
+	}
+	if len(b.nodes[0].Streams)+len(b.nodes[1].Streams) > 0 {
+		t.Error("a stream was opened at a node")
+	}
+	b.proxy.begin("incarnation-2", "generation-1")
+	b.register(t)
+	b.listen(t)
+	if got := b.nodes[0].Stream(t).Header.Get(limpetv1.HeaderIncarnation); len(got) != 1 || got[0] != "incarnation-2" {
+		t.Errorf("the next program's stream is opened as %q", got)
+	}
+}
+
 func TestAHeartbeatIsAnsweredThoughNoNodeIs(t *testing.T) {
 	b := newBed(t)
 	b.nodes[0].Stop()
