@@ -91,19 +91,25 @@ func findWorker(v fsm.View, tenant fsm.TenantID, id string) (*fsm.Worker, error)
 	if w, ok := v.Worker(fsm.WorkerID(id)); ok && w.Tenant == tenant {
 		return w, nil
 	}
-	// A worker that is lost is meant only if no other is.
-	var found, lost []*fsm.Worker
+	// A worker that is lost is meant only if no other is, and first one that was
+	// drained or paused: that is to come back.
+	var present, away, lost []*fsm.Worker
 	for w := range v.Workers() {
 		switch {
 		case id == "" || w.Tenant != tenant || w.Name != id && !strings.HasPrefix(string(w.ID), id):
-		case w.Lease.State == fsm.LeaseLost:
-			lost = append(lost, w)
+		case w.Lease.State != fsm.LeaseLost:
+			present = append(present, w)
+		case w.Mode != fsm.ModeActive:
+			away = append(away, w)
 		default:
-			found = append(found, w)
+			lost = append(lost, w)
 		}
 	}
-	if len(found) == 0 {
-		found = lost
+	found := present
+	for _, next := range [][]*fsm.Worker{away, lost} {
+		if len(found) == 0 {
+			found = next
+		}
 	}
 	switch len(found) {
 	case 1:
