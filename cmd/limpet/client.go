@@ -171,10 +171,13 @@ func (c *client) do(ctx context.Context, timeout time.Duration, call func(contex
 		defer cancel()
 	}
 	if err := call(ctx, limpetv1.NewAdminClient(nodes)); err != nil {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // gRPC has many words for it
+			err = status.Errorf(codes.DeadlineExceeded, "no answer within %s", timeout)
+		}
 		err = explain(err, addrs)
 		if codeOf(err) == exitDenied {
 			_, from := c.findToken()
-			return fmt.Errorf("%w (the token is from %s)", err, from)
+			return fmt.Errorf("%w (asked was %s, with the token from %s)", err, strings.Join(addrs, ", "), from)
 		}
 		return err
 	}
@@ -198,7 +201,7 @@ func explain(err error, addrs []string) error {
 	case codes.InvalidArgument:
 		return &exitError{code: exitUsage, err: text, refused: true}
 	case codes.Unavailable, codes.DeadlineExceeded:
-		return &exitError{code: exitUnavailable, err: fmt.Errorf("%s did not answer: %w; %s", strings.Join(addrs, ", "), text, unansweredHint(st))}
+		return &exitError{code: exitUnavailable, err: fmt.Errorf("%s: %w; %s", strings.Join(addrs, ", "), text, unansweredHint(st))}
 	default:
 		return &exitError{code: exitFailure, err: text, refused: true}
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -131,8 +132,9 @@ func newProgram(s *settings, inLab *labFlags, log hclog.Logger) (*program, error
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) || errors.Is(err, cluster.ErrDisk) {
 			return nil, &exitError{code: exitDisk, err: err}
 		}
-		if errors.Is(err, syscall.EADDRINUSE) {
-			err = fmt.Errorf("%w; stop what has the port, or give another --peer", err)
+		// Memberlist gives the words only.
+		if strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
+			err = fmt.Errorf("%w; stop what has the port, or give another --peer or --gossip", err)
 		}
 		return nil, err
 	}

@@ -34,6 +34,7 @@ var suited = map[bugs.Bug][]string{
 	bugs.RestoreNoPins: {"snapshot-install"},
 	bugs.RestoreEpochs: {"worker-and-leader-die"},
 	bugs.WallClock:     {"clock-jumps"},
+	bugs.NoFence:       {"zombie-worker"},
 	bugs.NoDedup:       {"trigger-retried"},
 	bugs.EarlyExpiry:   {"frozen-while-rolling"},
 }

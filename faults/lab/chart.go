@@ -93,6 +93,9 @@ func nodeRow(name string, h history.History, seconds float64) row {
 	up, leads := open{class: "up", text: "runs"}, open{class: "leads"}
 	for _, e := range h {
 		if e.Node != name {
+			if e.Kind == history.Leader { // of a later term, whatever this node knows of it
+				leads.end(&r, e.At)
+			}
 			continue
 		}
 		switch e.Kind {

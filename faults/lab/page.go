@@ -34,7 +34,7 @@ table{border-collapse:collapse}td,th{text-align:left;padding:3px 16px 3px 0;bord
 
 // legend says what the names and counts of the page mean.
 const legend = `<h2>How to read it</h2><dl class="soft"><dt>Names<dd>node-1 and so on are the coordinators. agent-1, crew-3 and so on are processes with some of the workers each, the first kind under limpet agent. lab is where the clients are.
-<dt>Ends of runs<dd>A run that is replayed ends more than once. FAILED and CANCELLED are ends too: some tasks fail on purpose, clients cancel, and a HARD run fails when its worker does not come back in time.
+<dt>Started and ended runs<dd>Children of runs count too, so there are more than triggers. A run that is replayed ends more than once. FAILED and CANCELLED are ends too: some tasks fail on purpose, clients cancel, and a HARD run fails when its worker does not come back in time.
 <dt>Calls of clients<dd>For each kind: invoke, how many were made; then what came of them: ok, refused, or unknown, which is no answer, so that the call may have been done or not. Of results: subscribed, how many were waited for, and delivered.
 <dt>State and workers<dd>What the nodes' journals and the workers' own notes say: pins and what set them, assignments and why there, deadlines that ran out; bodies begun and ended, streams cut.
 <dt>Violations<dd>One of the ten invariants (docs/architecture.md) that was broken. They are judged over the history that lies in the run's directory with the logs.</dl>`

@@ -161,6 +161,17 @@ func TestJournalsOfAllNodesMakeOneLog(t *testing.T) {
 	}
 }
 
+// A node that lost its disk led to the end of the chart, beside two others.
+func TestOneNodeLeadsAtATimeOnTheChart(t *testing.T) {
+	h := history.History{
+		{At: time.Second, Kind: history.Leader, Node: "node-1", Term: 2},
+		{At: 4 * time.Second, Kind: history.Leader, Node: "node-2", Term: 3},
+	}
+	if bars := nodeRow("node-1", h, 10).bars; len(bars) != 1 || bars[0].class != "leads" || bars[0].to != 4 {
+		t.Errorf("node-1 has %v, want that it leads to 4 s", bars)
+	}
+}
+
 func TestThePageShowsWhatIsWrong(t *testing.T) {
 	h := history.History{
 		{At: 0, Kind: history.NodeStart, Node: "node-1"},

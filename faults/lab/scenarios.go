@@ -241,6 +241,8 @@ func noLeaseLost(h history.History) (err error) {
 	return err
 }
 
+// The worker comes back when others have done some of its tasks and are at the rest:
+// of those a report of its own would still make a difference.
 func zombieWorker(ctx context.Context, l *Lab) error {
 	c, err := l.hand()
 	if err != nil {
@@ -250,18 +252,23 @@ func zombieWorker(ctx context.Context, l *Lab) error {
 	if err != nil {
 		return err
 	}
-	var refs []*limpet.RunRef
-	for range 5 {
-		ref, err := c.begin(ctx, flowOne, input{Ms: 4000}, limpet.WithRunWorker(w.GetId()))
+	const short, long = 4000, 12000
+	var done, doing []*limpet.RunRef
+	for _, ms := range []int64{short, short, short, long, long} {
+		ref, err := c.begin(ctx, flowOne, input{Ms: ms}, limpet.WithRunWorker(w.GetId()))
 		if err != nil {
 			return err
 		}
-		refs = append(refs, ref)
+		if ms == short {
+			done = append(done, ref)
+		} else {
+			doing = append(doing, ref)
+		}
 		if err := l.begun(ctx, ref.ID()); err != nil {
 			return err
 		}
 	}
-	return l.during(ctx, crewFreeze, crew.name, func() (func(), error) { return l.freeze(crew), nil }, func() error {
+	byOthers := func(refs []*limpet.RunRef) error {
 		for _, ref := range refs {
 			out, err := c.outcome(ctx, ref)
 			if err != nil {
@@ -272,7 +279,12 @@ func zombieWorker(ctx context.Context, l *Lab) error {
 			}
 		}
 		return nil
-	})
+	}
+	err = l.during(ctx, crewFreeze, crew.name, func() (func(), error) { return l.freeze(crew), nil }, func() error { return byOthers(done) })
+	if err != nil {
+		return err
+	}
+	return byOthers(doing)
 }
 
 func snapshotInstall(ctx context.Context, l *Lab) error {
