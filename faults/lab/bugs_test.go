@@ -37,6 +37,7 @@ var suited = map[bugs.Bug][]string{
 	bugs.NoFence:       {"zombie-worker"},
 	bugs.NoDedup:       {"trigger-retried"},
 	bugs.EarlyExpiry:   {"frozen-while-rolling"},
+	bugs.SuspectMoves:  {"all-nodes-killed"},
 }
 
 // Each deliberate bug must be caught by the lab within some runs.
