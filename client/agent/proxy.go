@@ -96,11 +96,11 @@ func (p *proxy) server() *grpc.Server {
 	)
 }
 
-// begin makes the calls from now on those of a new start of the program.
+// begin makes the calls from now on those of a new start of the program; the life
+// before it has ended.
 func (p *proxy) begin(incarnation, generation string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stopStreams()
 	p.over, p.incarnation, p.generation = false, incarnation, generation
 	p.workers, p.names = map[string]*localWorker{}, map[string]map[int]bool{}
 }
@@ -111,11 +111,6 @@ func (p *proxy) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.over = true
-	p.stopStreams()
-}
-
-// stopStreams needs the lock.
-func (p *proxy) stopStreams() {
 	for _, w := range p.workers {
 		if w.stop != nil {
 			w.stop()

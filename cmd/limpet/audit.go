@@ -14,12 +14,7 @@ func newAudit(c *client) *cobra.Command {
 	req := &limpetv1.ListAuditRequest{}
 	cmd := &cobra.Command{
 		Use: "audit", Short: "List what operators did, newest first", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLimit(req.GetLimit()); err != nil {
-				return err
-			}
-			return c.listAudit(cmd.Context(), req)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.listAudit(cmd.Context(), req) },
 	}
 	cmd.PersistentFlags().Int32Var(&req.Limit, "limit", 50, "at most so many; the last 1000 are kept")
 	// Every other group of commands has a list.
@@ -28,6 +23,9 @@ func newAudit(c *client) *cobra.Command {
 }
 
 func (c *client) listAudit(ctx context.Context, req *limpetv1.ListAuditRequest) error {
+	if err := checkLimit(req.GetLimit()); err != nil {
+		return err
+	}
 	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
 		res, err := a.ListAudit(ctx, req)
 		if err != nil {

@@ -14,12 +14,7 @@ func newPin(c *client) *cobra.Command {
 	req := &limpetv1.ListPinsRequest{}
 	ls := &cobra.Command{
 		Use: "list", Short: "List the pins of live runs, and why their tasks wait", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLimit(req.GetLimit()); err != nil {
-				return err
-			}
-			return c.listPins(cmd.Context(), req)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.listPins(cmd.Context(), req) },
 	}
 	ls.Flags().StringVar(&req.Worker, "worker", "", "only pins to this worker: id, beginning of it, or name")
 	ls.Flags().Int32Var(&req.Limit, "limit", 100, "at most so many")
@@ -61,6 +56,9 @@ func newPin(c *client) *cobra.Command {
 }
 
 func (c *client) listPins(ctx context.Context, req *limpetv1.ListPinsRequest) error {
+	if err := checkLimit(req.GetLimit()); err != nil {
+		return err
+	}
 	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
 		res, err := a.ListPins(ctx, req)
 		if err != nil {

@@ -16,12 +16,7 @@ func newRun(c *client) *cobra.Command {
 	list := &limpetv1.ListRunsRequest{}
 	ls := &cobra.Command{
 		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLimit(list.GetLimit()); err != nil {
-				return err
-			}
-			return c.listRuns(cmd.Context(), list)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.listRuns(cmd.Context(), list) },
 	}
 	ls.Flags().StringVar(&list.Status, "status", "", "only runs in this state: queued, running, completed, failed, cancelled")
 	ls.Flags().StringVar(&list.Workflow, "workflow", "", "only runs of this workflow")
@@ -102,6 +97,9 @@ func withOnLost(metadata, onLost string) (string, error) {
 }
 
 func (c *client) listRuns(ctx context.Context, req *limpetv1.ListRunsRequest) error {
+	if err := checkLimit(req.GetLimit()); err != nil {
+		return err
+	}
 	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
 		res, err := a.ListRuns(ctx, req)
 		if err != nil {

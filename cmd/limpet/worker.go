@@ -22,26 +22,7 @@ func newWorker(c *client) *cobra.Command {
 			Annotations: map[string]string{"worker": "WORKER", "worker_id": "WORKER"},
 			RunE: func(cmd *cobra.Command, args []string) error {
 				req.Worker = args[0]
-				return c.do(cmd.Context(), c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
-					res, err := a.SetMode(ctx, req)
-					if err != nil {
-						return err
-					}
-					note, lease := "", ""
-					if m == limpetv1.WorkerMode_WORKER_MODE_ACTIVE {
-						if got, err := a.GetWorker(ctx, &limpetv1.GetWorkerRequest{Worker: res.GetWorkerId()}); err == nil {
-							lease = got.GetWorker().GetLease()
-						}
-						if lease == fsm.LeaseLost.String() {
-							note = "; its lease is lost, and it gets work when its program connects again (after a drain within some seconds, by itself)"
-						}
-					}
-					facts := map[string]any{"worker_id": res.GetWorkerId(), "mode": done}
-					if lease != "" {
-						facts["lease"] = lease
-					}
-					return c.said(facts, "worker %s is %s%s", res.GetWorkerId(), done, note)
-				})
+				return c.setMode(cmd.Context(), req, done)
 			},
 		}
 		x.Flags().StringVar(&req.Reason, "reason", "", "why, for the audit")
@@ -62,6 +43,28 @@ func newWorker(c *client) *cobra.Command {
 		mode("resume", "Make a paused or draining worker active again", "active", limpetv1.WorkerMode_WORKER_MODE_ACTIVE),
 	)
 	return cmd
+}
+
+// setMode pauses or resumes a worker. One that has drained is resumed without a
+// lease.
+func (c *client) setMode(ctx context.Context, req *limpetv1.SetModeRequest, done string) error {
+	return c.do(ctx, c.wait, func(ctx context.Context, a limpetv1.AdminClient) error {
+		res, err := a.SetMode(ctx, req)
+		if err != nil {
+			return err
+		}
+		id := res.GetWorkerId()
+		facts, note := map[string]any{"worker_id": id, "mode": done}, ""
+		if req.GetMode() == limpetv1.WorkerMode_WORKER_MODE_ACTIVE {
+			if got, err := a.GetWorker(ctx, &limpetv1.GetWorkerRequest{Worker: id}); err == nil {
+				facts["lease"] = got.GetWorker().GetLease()
+			}
+			if facts["lease"] == fsm.LeaseLost.String() {
+				note = "; its lease is lost, and it gets work when its program connects again (after a drain within some seconds, by itself)"
+			}
+		}
+		return c.said(facts, "worker %s is %s%s", id, done, note)
+	})
 }
 
 func newDrain(c *client) *cobra.Command {

@@ -96,7 +96,7 @@ func nameRuns(h history.History, calls map[string]string) {
 // with that code, and no disk failed them.
 func gaveUp(h history.History) (err error) {
 	for _, e := range h {
-		if e.Kind != history.NodeStop || ordered(e) || e.Detail == exited(diskExit) && spoilt(h, e) {
+		if e.Kind != history.NodeStop || whyEnded(h, e) != byItself {
 			continue
 		}
 		err = errors.Join(err, fmt.Errorf("%s ended by itself at %v: %s", e.Node, e.At, e.Detail))
@@ -116,6 +116,9 @@ func ordered(stop history.Event) bool {
 	return false
 }
 
+// byItself is why a node ended that nobody and nothing made end.
+const byItself = "by itself"
+
 // whyEnded says what ended a node.
 func whyEnded(h history.History, stop history.Event) string {
 	switch {
@@ -124,7 +127,7 @@ func whyEnded(h history.History, stop history.Event) string {
 	case stop.Detail == exited(diskExit) && spoilt(h, stop):
 		return "as its disk was bad"
 	}
-	return "by itself"
+	return byItself
 }
 
 // spoilt reports whether the disk of a node was bad when it stopped, or a short

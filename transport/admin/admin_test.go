@@ -107,12 +107,6 @@ func TestANameMeansTheWorkerThatIsToComeBack(t *testing.T) {
 	register := func() fsm.WorkerID {
 		return b.node.Client(t).Register(t, &compat.WorkerRegisterRequest{WorkerName: "gpu-2", Actions: []string{"w:w"}})
 	}
-	lose := func(id fsm.WorkerID) {
-		w, _ := b.cluster.View().Worker(id)
-		b.cluster.Propose(t, &limpetv1.Command{Kind: &limpetv1.Command_LoseLease{LoseLease: &limpetv1.LoseLease{
-			WorkerId: string(id), Epoch: w.Lease.Epoch, Session: string(w.Lease.Session), Reason: "the test says so",
-		}}})
-	}
 	means := func(id fsm.WorkerID, when string) {
 		t.Helper()
 		got, err := b.admin.GetWorker(b.ctx, &limpetv1.GetWorkerRequest{Worker: "gpu-2"})
@@ -120,13 +114,13 @@ func TestANameMeansTheWorkerThatIsToComeBack(t *testing.T) {
 			t.Errorf("%s: %v, %v; want %s", when, got.GetWorker().GetId(), err, id)
 		}
 	}
-	lose(register())
+	b.cluster.LoseLease(t, register(), "not heard of")
 	drained := register()
 	means(drained, "one is lost, one is there")
 	if _, err := b.admin.SetMode(b.ctx, &limpetv1.SetModeRequest{Worker: "gpu-2", Mode: limpetv1.WorkerMode_WORKER_MODE_DRAINING}); err != nil {
 		t.Fatal(err)
 	}
-	lose(drained)
+	b.cluster.LoseLease(t, drained, "not heard of")
 	means(drained, "one is lost, one has drained")
 	means(register(), "another has come")
 }

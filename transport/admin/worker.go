@@ -106,10 +106,11 @@ func findWorker(v fsm.View, tenant fsm.TenantID, id string) (*fsm.Worker, error)
 		}
 	}
 	found := present
-	for _, next := range [][]*fsm.Worker{away, lost} {
-		if len(found) == 0 {
-			found = next
-		}
+	if len(found) == 0 {
+		found = away
+	}
+	if len(found) == 0 {
+		found = lost
 	}
 	switch len(found) {
 	case 1:

@@ -9,7 +9,6 @@ import (
 
 	"github.com/limpet-dev/limpet/api/compat"
 	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
-	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
 	"github.com/limpet-dev/limpet/transport/auth"
 	"github.com/limpet-dev/limpet/transport/transporttest"
@@ -122,7 +121,7 @@ func TestPinsAreMovedAndReleasedAndThatIsAudited(t *testing.T) {
 	wantFail(t, b.do(http.MethodPost, path+"release", `{"reason":" "}`), 400, "must say why")
 	wantFail(t, b.do(http.MethodPost, path+"release", `{"reason":"x"}`), 409, "a task of the run is on its worker")
 	stream.Close()
-	b.cluster.Propose(t, lose(b, one))
+	b.cluster.LoseLease(t, one, "the test says so")
 	wantFail(t, b.do(http.MethodPost, path+"move", move(away)), 409, "choose a live worker")
 	var got struct{ WorkflowRunID, WorkerID string }
 	b.read(http.MethodPost, path+"move", move(other), &got)
@@ -175,11 +174,4 @@ func TestOnlyOperatorsOperate(t *testing.T) {
 	if got, _ := b.cluster.View().Worker(id); got.Mode != fsm.ModeActive {
 		t.Errorf("the worker is %s", got.Mode)
 	}
-}
-
-func lose(b *bed, id fsm.WorkerID) fsm.Command {
-	w, _ := b.cluster.View().Worker(id)
-	return &limpetv1.Command{Kind: &limpetv1.Command_LoseLease{LoseLease: &limpetv1.LoseLease{
-		WorkerId: string(id), Epoch: w.Lease.Epoch, Session: string(w.Lease.Session), Reason: "the test says so",
-	}}}
 }

@@ -215,9 +215,7 @@ func TestAStreamEndsWhenItsLeaseIsLost(t *testing.T) {
 	a := stream.Next(t)
 	stream.Started(t, a)
 	w, _ := cluster.View().Worker(id)
-	res := cluster.Propose(t, &limpetv1.Command{Kind: &limpetv1.Command_LoseLease{LoseLease: &limpetv1.LoseLease{
-		WorkerId: string(id), Epoch: w.Lease.Epoch, Session: string(w.Lease.Session), Reason: "not heard of",
-	}}})
+	res := cluster.LoseLease(t, id, "not heard of")
 	if res.Refusal != nil {
 		t.Fatal(res.Refusal)
 	}

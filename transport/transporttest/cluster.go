@@ -167,6 +167,15 @@ func (c *Cluster) Propose(tb testing.TB, cmd fsm.Command) fsm.Result {
 	return res
 }
 
+// LoseLease takes a worker's lease away, as the leader does that has not heard of it.
+func (c *Cluster) LoseLease(tb testing.TB, id fsm.WorkerID, reason string) fsm.Result {
+	tb.Helper()
+	w, _ := c.View().Worker(id)
+	return c.Propose(tb, &limpetv1.Command{Kind: &limpetv1.Command_LoseLease{LoseLease: &limpetv1.LoseLease{
+		WorkerId: string(id), Epoch: w.Lease.Epoch, Session: string(w.Lease.Session), Reason: reason,
+	}}})
+}
+
 func (c *Cluster) awaitLeader(ctx context.Context) error {
 	c.mu.Lock()
 	leader := c.leader
