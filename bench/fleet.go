@@ -27,11 +27,14 @@ const (
 )
 
 // fleet is workers that answer each assignment with STARTED and COMPLETED and
-// do nothing else. All share the connections and one pool of reporters.
+// do nothing else. All share the connections and one pool of reporters. Like the
+// workers of the SDKs they do not wait for the answer to STARTED before they
+// execute: STARTED has reporters of its own.
 type fleet struct {
 	wire   *wire
 	spec   fleetSpec
-	jobs   chan job
+	began  chan *job
+	jobs   chan *job
 	pool   sync.Pool
 	mu     sync.Mutex
 	all    []*worker
@@ -47,7 +50,7 @@ type fleetSpec struct {
 	// onAssigned is told of every assignment before it is worked on. It decides
 	// whether it is worked on at all. Nil works on all.
 	onAssigned func(w *worker, a *compat.AssignedAction) bool
-	// execute does the task between STARTED and COMPLETED. Nil does nothing.
+	// execute does the task before COMPLETED. Nil does nothing.
 	execute func(ctx context.Context, w *worker, a *compat.AssignedAction)
 	// onCompleted is told that a COMPLETED was taken.
 	onCompleted func(a *compat.AssignedAction)
@@ -59,16 +62,18 @@ type worker struct {
 	stop context.CancelFunc
 }
 
+// job is an assignment until both of its reports are made.
 type job struct {
-	worker *worker
-	order  *compat.AssignedAction
+	worker  *worker
+	order   *compat.AssignedAction
+	reports atomic.Int32 // to be made
 }
 
 // newFleet starts the reporters; attach adds workers.
 func newFleet(ctx context.Context, w *wire, spec fleetSpec) *fleet {
-	f := &fleet{wire: w, spec: spec, jobs: make(chan job, spec.reporters)}
-	f.pool.New = func() any { return &compat.AssignedAction{} }
+	f := &fleet{wire: w, spec: spec, began: make(chan *job, spec.reporters), jobs: make(chan *job, spec.reporters)}
 	for i := range spec.reporters {
+		f.work.Go(func() { f.starter(ctx, i) })
 		f.work.Go(func() { f.reporter(ctx, i) })
 	}
 	for i := range beaters {
@@ -151,25 +156,45 @@ func (f *fleet) listen(ctx context.Context, w *worker, stream grpc.ServerStreami
 }
 
 func (f *fleet) receive(ctx context.Context, w *worker, stream grpc.ServerStreamingClient[compat.AssignedAction]) error {
-	a, ok := f.pool.Get().(*compat.AssignedAction)
+	j, ok := f.pool.Get().(*job)
 	if !ok {
-		a = &compat.AssignedAction{}
+		j = &job{order: &compat.AssignedAction{}}
 	}
-	if err := stream.RecvMsg(a); err != nil {
+	if err := stream.RecvMsg(j.order); err != nil {
 		return err
 	}
-	if a.GetActionType() != compat.ActionType_START_STEP_RUN || f.spec.onAssigned != nil && !f.spec.onAssigned(w, a) {
-		f.pool.Put(a)
+	if j.order.GetActionType() != compat.ActionType_START_STEP_RUN || f.spec.onAssigned != nil && !f.spec.onAssigned(w, j.order) {
+		f.pool.Put(j)
 		return nil
 	}
-	select {
-	case f.jobs <- job{w, a}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	const reports = 2 // STARTED and COMPLETED
+	j.worker = w
+	j.reports.Store(reports)
+	for _, to := range []chan *job{f.began, f.jobs} {
+		select {
+		case to <- j:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// starter reports that tasks have started.
+func (f *fleet) starter(ctx context.Context, n int) {
+	event := &compat.StepActionEvent{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case j := <-f.began:
+			f.report(ctx, n, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, "")
+			f.reported(j)
+		}
 	}
 }
 
+// reporter executes tasks and reports that they are completed.
 func (f *fleet) reporter(ctx context.Context, n int) {
 	event := &compat.StepActionEvent{}
 	for {
@@ -177,21 +202,27 @@ func (f *fleet) reporter(ctx context.Context, n int) {
 		case <-ctx.Done():
 			return
 		case j := <-f.jobs:
-			f.report(ctx, n, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, "")
 			if f.spec.execute != nil {
 				f.spec.execute(ctx, j.worker, j.order)
 			}
 			if f.report(ctx, n, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_COMPLETED, done) && f.spec.onCompleted != nil {
 				f.spec.onCompleted(j.order)
 			}
-			f.pool.Put(j.order)
+			f.reported(j)
 		}
+	}
+}
+
+// reported lets a job be used again after the last of its reports.
+func (f *fleet) reported(j *job) {
+	if j.reports.Add(-1) == 0 {
+		f.pool.Put(j)
 	}
 }
 
 // report makes one report, again at other nodes while none takes it. The
 // message is the reporter's own and is used again.
-func (f *fleet) report(ctx context.Context, n int, event *compat.StepActionEvent, j job, kind compat.StepActionEventType, payload string) bool {
+func (f *fleet) report(ctx context.Context, n int, event *compat.StepActionEvent, j *job, kind compat.StepActionEventType, payload string) bool {
 	a := j.order
 	attempt := a.GetRetryCount()
 	event.WorkerId, event.JobId, event.JobRunId, event.TaskId = j.worker.id, a.GetJobId(), a.GetJobRunId(), a.GetTaskId()

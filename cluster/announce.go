@@ -32,6 +32,7 @@ const (
 type announcer struct {
 	send   func(raft.Server, *raft.AppendEntriesRequest) (*raft.AppendEntriesResponse, error)
 	header raft.RPCHeader
+	holds  *holdings
 	others func() []raft.Server
 	spawn  func(func())
 
@@ -61,7 +62,7 @@ func newAnnouncer(n *Node) *announcer {
 			return &resp, err
 		},
 		header: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(n.cfg.Name), Addr: addr},
-		others: n.otherServers, spawn: n.wg.Go,
+		holds:  n.holds, others: n.otherServers, spawn: n.wg.Go,
 		wake: make(chan struct{}, 1), peers: map[raft.ServerID]*announced{},
 	}
 }
@@ -80,6 +81,7 @@ func (a *announcer) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-a.wake:
+		case <-a.holds.grown:
 		}
 		for _, s := range a.others() {
 			if a.claim(s.ID) {
@@ -89,7 +91,9 @@ func (a *announcer) run(ctx context.Context) error {
 	}
 }
 
-// claim gives the right to speak to a follower, which one call has at a time.
+// claim gives the right to speak to a follower, which one call has at a time, if
+// there is something to say. A follower that does not have the entry yet would refuse,
+// and warn in its log: it is told when it has answered to the entry itself.
 func (a *announcer) claim(id raft.ServerID) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,7 +102,7 @@ func (a *announcer) claim(id raft.ServerID) bool {
 		p = &announced{}
 		a.peers[id] = p
 	}
-	if p.busy || time.Now().Before(p.hold) {
+	if p.busy || a.newer(id, p) == nil {
 		return false
 	}
 	p.busy = true
@@ -134,10 +138,20 @@ func (a *announcer) tell(ctx context.Context, s raft.Server) {
 func (a *announcer) next(ctx context.Context, id raft.ServerID) *commit {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p, c := a.peers[id], a.latest.Load()
-	if ctx.Err() == nil && c != nil && c.index > p.told && !time.Now().Before(p.hold) {
+	p := a.peers[id]
+	if c := a.newer(id, p); c != nil && ctx.Err() == nil {
 		return c
 	}
 	p.busy = false
 	return nil
+}
+
+// newer gives the latest commit if a follower can be told of it and was not. The
+// caller holds mu.
+func (a *announcer) newer(id raft.ServerID, p *announced) *commit {
+	c := a.latest.Load()
+	if c == nil || c.index <= p.told || time.Now().Before(p.hold) || a.holds.lacks(id, c.index) {
+		return nil
+	}
+	return c
 }

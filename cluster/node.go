@@ -41,6 +41,7 @@ type Node struct {
 	contact   contact
 	awake     awake
 	acks      acks
+	holds     *holdings
 	raft      *raft.Raft
 	transport *raftTransport
 	history   *history.Store
@@ -77,7 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	id := make([]byte, 4)
 	rand.Read(id)
-	n := &Node{cfg: cfg, log: cfg.Logger, incarnation: hex.EncodeToString(id)}
+	n := &Node{cfg: cfg, log: cfg.Logger, incarnation: hex.EncodeToString(id), holds: newHoldings()}
 	n.contact.opened = n.awake.now()
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	n.compose()
@@ -131,7 +132,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.peers = newPeers(n.port, &limpetv1.PeerHello{Node: n.cfg.Name, Version: n.cfg.Version}, n.onRefused, func() { signal(n.forward.wake) })
 	n.transport = newRaftTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.port, MaxPool: 3, Timeout: 10 * time.Second, Logger: n.log.Named("raft"), MsgpackUseNewTimeFormat: true,
-	}), &n.acks, n.storage.abandoned(), n.cfg.Raft.Election, n.port.hangUp)
+	}), &n.acks, n.holds, n.storage.abandoned(), n.cfg.Raft.Election, n.port.hangUp)
 	if n.raft, err = openRaft(&n.cfg, n.storage, n.machine, n.transport, n.log.Named("raft")); err != nil {
 		return err
 	}

@@ -12,13 +12,14 @@ import (
 // leader, and Raft could not be shut down.
 type pipeline struct {
 	raft.AppendPipeline
+	note    func(raft.AppendFuture) // told of each answer before Raft is
 	answers chan raft.AppendFuture
 	done    chan struct{}
 	once    sync.Once
 }
 
-func newPipeline(inner raft.AppendPipeline) *pipeline {
-	p := &pipeline{AppendPipeline: inner, answers: make(chan raft.AppendFuture), done: make(chan struct{})}
+func newPipeline(inner raft.AppendPipeline, note func(raft.AppendFuture)) *pipeline {
+	p := &pipeline{AppendPipeline: inner, note: note, answers: make(chan raft.AppendFuture), done: make(chan struct{})}
 	go p.pump()
 	return p
 }
@@ -29,6 +30,9 @@ func (p *pipeline) pump() {
 		select {
 		case f := <-p.AppendPipeline.Consumer():
 			bad := f.Error() != nil || !f.Response().Success || f.Response().Term > f.Request().Term
+			if !bad {
+				p.note(f)
+			}
 			select {
 			case p.answers <- f:
 			case <-p.done:

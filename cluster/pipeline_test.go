@@ -49,7 +49,7 @@ func TestAPipelineThatFailedHoldsUpNoSender(t *testing.T) {
 	for _, success := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			inner := &stuckPipeline{answers: make(chan raft.AppendFuture, 1), closed: make(chan struct{})}
-			p := newPipeline(inner)
+			p := newPipeline(inner, func(raft.AppendFuture) {})
 			sent := make(chan error, 1)
 			go func() {
 				_, err := p.AppendEntries(&raft.AppendEntriesRequest{}, &raft.AppendEntriesResponse{})

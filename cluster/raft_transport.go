@@ -21,8 +21,9 @@ import (
 type raftTransport struct {
 	*raft.NetworkTransport
 
-	acks *acks
-	dead <-chan struct{} // closed when the node's disk is given up
+	acks  *acks
+	holds *holdings
+	dead  <-chan struct{} // closed when the node's disk is given up
 	// patience is how long another node has to take the leadership over.
 	patience time.Duration
 	// hangUp breaks off what others send of which nothing came since a moment.
@@ -43,9 +44,9 @@ type follower interface {
 }
 
 // newRaftTransport wraps one; Close ends it and what is inside.
-func newRaftTransport(inner *raft.NetworkTransport, a *acks, dead <-chan struct{}, patience time.Duration, hangUp func(time.Time)) *raftTransport {
+func newRaftTransport(inner *raft.NetworkTransport, a *acks, h *holdings, dead <-chan struct{}, patience time.Duration, hangUp func(time.Time)) *raftTransport {
 	t := &raftTransport{
-		NetworkTransport: inner, acks: a, dead: dead, patience: patience, hangUp: hangUp, calls: make(chan raft.RPC), closed: make(chan struct{}),
+		NetworkTransport: inner, acks: a, holds: h, dead: dead, patience: patience, hangUp: hangUp, calls: make(chan raft.RPC), closed: make(chan struct{}),
 	}
 	inner.SetHeartbeatHandler(t.heartbeat)
 	go t.pump()
@@ -154,6 +155,7 @@ func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
 	if err == nil && resp.Success && resp.Term == args.Term {
 		t.acks.note(id, asked, args.Term)
+		t.holds.note(id, args, resp)
 	}
 	return err //nolint:wrapcheck // Raft's own
 }
@@ -164,5 +166,5 @@ func (t *raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.Serv
 	if err != nil {
 		return nil, err
 	}
-	return newPipeline(p), nil
+	return newPipeline(p, func(f raft.AppendFuture) { t.holds.note(id, f.Request(), f.Response()) }), nil
 }
