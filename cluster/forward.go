@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -66,16 +67,27 @@ func newForwarder(find func(context.Context) route, resendAfter time.Duration, m
 	}
 }
 
-// propose registers a command and waits for its result.
-func (f *forwarder) propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error) {
+// forever is a wait that has no end of its own.
+const forever = time.Duration(math.MaxInt64)
+
+// propose registers a command and waits for its result, for so long at most.
+func (f *forwarder) propose(ctx context.Context, hold time.Duration, cmd fsm.Command) (fsm.Result, error) {
 	w, err := f.register(cmd)
 	if err != nil {
 		return fsm.Result{}, fmt.Errorf("propose: %w", err)
 	}
 	signal(f.wake)
+	var over <-chan time.Time
+	if hold != forever {
+		timer := time.NewTimer(hold)
+		defer timer.Stop()
+		over = timer.C
+	}
 	select {
 	case <-w.done:
 		return w.result, w.err
+	case <-over:
+		err = fmt.Errorf("propose: %w: %w", ErrUnavailable, context.DeadlineExceeded)
 	case <-ctx.Done():
 		err = fmt.Errorf("propose: %w: %w", ErrUnavailable, context.Cause(ctx))
 	case <-f.stopped:

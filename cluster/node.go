@@ -305,7 +305,13 @@ func (n *Node) Vouch(worker fsm.WorkerID) { n.vouchers.note(worker, time.Now()) 
 // error wraps ErrUnavailable when the outcome is unknown, and ErrOverloaded or
 // ErrClosed when nothing was done.
 func (n *Node) Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error) {
-	return n.forward.propose(ctx, cmd)
+	return n.forward.propose(ctx, forever, cmd)
+}
+
+// ProposeWithin is Propose, but waits for no longer than hold. It costs less than a
+// context with a timeout.
+func (n *Node) ProposeWithin(ctx context.Context, hold time.Duration, cmd fsm.Command) (fsm.Result, error) {
+	return n.forward.propose(ctx, hold, cmd)
 }
 
 // Ready says whether calls can be served, and if not, why.

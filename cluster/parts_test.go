@@ -237,7 +237,7 @@ func TestCommandsAreSentAgainUntilTheyAreAnswered(t *testing.T) {
 		results := make(chan error, 8)
 		for _, id := range []string{"a", "b"} {
 			go func() {
-				r, err := f.propose(ctx, command(id))
+				r, err := f.propose(ctx, forever, command(id))
 				if err == nil && r.RequestID != id {
 					err = fmt.Errorf("%q got the answer of %q", id, r.RequestID)
 				}
@@ -288,7 +288,7 @@ func TestCommandsAreSentAgainUntilTheyAreAnswered(t *testing.T) {
 		}
 		short, stop := context.WithTimeout(ctx, time.Second)
 		defer stop()
-		if _, err := f.propose(short, command("c")); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := f.propose(short, forever, command("c")); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("without an answer: %v", err)
 		}
 		if len(f.table.byID) != 0 {
@@ -305,15 +305,15 @@ func TestAForwarderBoundsWhatItHolds(t *testing.T) {
 		errs := make(chan error, 3)
 		for range 2 {
 			go func() {
-				_, err := f.propose(context.Background(), register(1))
+				_, err := f.propose(context.Background(), forever, register(1))
 				errs <- err
 			}()
 		}
 		synctest.Wait()
-		if _, err := f.propose(context.Background(), register(1)); !errors.Is(err, ErrOverloaded) {
+		if _, err := f.propose(context.Background(), forever, register(1)); !errors.Is(err, ErrOverloaded) {
 			t.Errorf("a third one: %v", err)
 		}
-		if _, err := f.propose(context.Background(), &limpetv1.Command{}); err == nil {
+		if _, err := f.propose(context.Background(), forever, &limpetv1.Command{}); err == nil {
 			t.Error("an empty command was taken")
 		}
 		f.close()
@@ -322,7 +322,7 @@ func TestAForwarderBoundsWhatItHolds(t *testing.T) {
 				t.Errorf("at the end: %v", err)
 			}
 		}
-		if _, err := f.propose(context.Background(), register(1)); !errors.Is(err, ErrClosed) {
+		if _, err := f.propose(context.Background(), forever, register(1)); !errors.Is(err, ErrClosed) {
 			t.Errorf("after the end: %v", err)
 		}
 	})

@@ -83,7 +83,7 @@ func TestWithoutALeaderWhoGaveUpIsForgotten(t *testing.T) {
 		}()
 		stays := make(chan error, 1)
 		go func() {
-			_, err := f.propose(ctx, nextTrigger())
+			_, err := f.propose(ctx, forever, nextTrigger())
 			stays <- err
 		}()
 		synctest.Wait()
@@ -93,7 +93,7 @@ func TestWithoutALeaderWhoGaveUpIsForgotten(t *testing.T) {
 				go func() {
 					short, stop := context.WithTimeout(ctx, time.Second)
 					defer stop()
-					_, err := f.propose(short, nextTrigger())
+					_, err := f.propose(short, forever, nextTrigger())
 					errs <- err
 				}()
 			}

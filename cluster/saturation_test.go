@@ -260,7 +260,7 @@ func TestARefusalOfASaturatedLeaderLeavesNoTrace(t *testing.T) {
 		}()
 		saturate(p)
 		before := l.machine.state().view.Hash()
-		_, err := f.propose(ctx, nextTrigger())
+		_, err := f.propose(ctx, forever, nextTrigger())
 		if full, ok := errors.AsType[*SaturatedError](err); !ok || !errors.Is(err, ErrOverloaded) || full.After < time.Second {
 			t.Errorf("a trigger gave %v", err)
 		}
@@ -273,7 +273,7 @@ func TestARefusalOfASaturatedLeaderLeavesNoTrace(t *testing.T) {
 			t.Errorf("%d commands, %d bytes and %d request ids are kept of a refusal", len(f.table.byID), f.table.bytes, len(p.queue.known))
 		}
 		for _, cmd := range []fsm.Command{nextReport(), register(1), nextChild()} {
-			if _, err := f.propose(ctx, cmd); err != nil {
+			if _, err := f.propose(ctx, forever, cmd); err != nil {
 				t.Errorf("%T was not taken: %v", cmd.GetKind(), err)
 			}
 		}

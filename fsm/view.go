@@ -48,6 +48,9 @@ func (v View) Fork() *Machine { return &Machine{st: v.st.clone()} }
 // Keys gives the token signing keys.
 func (v View) Keys() []*Key { return v.st.keys.Values() }
 
+// Key looks a key up.
+func (v View) Key(id string) (*Key, bool) { return v.st.keys.Get(id) }
+
 // Tenant looks a tenant up.
 func (v View) Tenant(id TenantID) (*Tenant, bool) { return v.st.tenants.Get(id) }
 

@@ -17,13 +17,13 @@ type Backend interface {
 	// View is this node's applied state, now.
 	View() fsm.View
 
-	// Propose hands a command to the leader, wherever that is, and answers
+	// ProposeWithin hands a command to the leader, wherever that is, and answers
 	// after this node has applied it, so that the caller reads its own write.
-	// It fills in the command's request id. While there is no leader it waits,
-	// until ctx ends. A refusal comes in the Result, not as an error; an error
+	// It fills in the command's request id. It waits no longer than hold, also for a
+	// leader, and until ctx ends. A refusal comes in the Result, not as an error; an error
 	// means that the outcome is unknown or that there was no quorum in time; but
 	// one that wraps ErrOverloaded that nothing was done.
-	Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error)
+	ProposeWithin(ctx context.Context, hold time.Duration, cmd fsm.Command) (fsm.Result, error)
 
 	// Vouch notes that a worker was heard of at this node. It never blocks and
 	// needs no leader.

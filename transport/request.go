@@ -25,8 +25,7 @@ type requestIDs struct {
 // withRequest notes the caller's request id. It counts for the caller's tenant
 // and the method only: nobody gets the answer to another's call.
 func withRequest(ctx context.Context, method string, claims *auth.Claims) context.Context {
-	md, _ := metadata.FromIncomingContext(ctx)
-	ids := md.Get(limpetv1.HeaderRequestID)
+	ids := metadata.ValueFromIncomingContext(ctx, limpetv1.HeaderRequestID)
 	if len(ids) == 0 || ids[0] == "" {
 		return ctx
 	}
@@ -47,8 +46,7 @@ func Identify(ctx context.Context, cmd *limpetv1.Command) {
 
 // Header gives a header of a gRPC call, or "".
 func Header(ctx context.Context, name string) string {
-	md, _ := metadata.FromIncomingContext(ctx)
-	if v := md.Get(name); len(v) > 0 {
+	if v := metadata.ValueFromIncomingContext(ctx, name); len(v) > 0 {
 		return v[0]
 	}
 	return ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/limpet-dev/limpet/cluster"
 	"github.com/limpet-dev/limpet/fsm"
@@ -27,9 +28,9 @@ type backend struct {
 	sessions func() int
 }
 
-// Propose implements [transport.Backend].
-func (b *backend) Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error) {
-	res, err := b.Node.Propose(ctx, cmd)
+// ProposeWithin implements [transport.Backend].
+func (b *backend) ProposeWithin(ctx context.Context, hold time.Duration, cmd fsm.Command) (fsm.Result, error) {
+	res, err := b.Node.ProposeWithin(ctx, hold, cmd)
 	return res, overloaded(err)
 }
 

@@ -64,9 +64,7 @@ func (s *Service) view() fsm.View {
 
 // propose hands the command over and turns a refusal into an error.
 func (s *Service) propose(ctx context.Context, cmd *limpetv1.Command) (fsm.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	res, err := s.cfg.Backend.Propose(ctx, cmd)
+	res, err := s.cfg.Backend.ProposeWithin(ctx, callTimeout, cmd)
 	if errors.Is(err, transport.ErrOverloaded) {
 		return res, transport.Unconfirmed("the command", err)
 	}

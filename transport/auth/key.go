@@ -42,13 +42,3 @@ func parseKey(k *fsm.Key) (*ecdsa.PrivateKey, error) {
 	}
 	return key, nil
 }
-
-// findKey finds a key by its id.
-func findKey(v fsm.View, id string) (*fsm.Key, bool) {
-	for _, k := range v.Keys() {
-		if k.ID == id {
-			return k, true
-		}
-	}
-	return nil, false
-}

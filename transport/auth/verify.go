@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -26,14 +25,14 @@ type Verifier struct {
 	now  func() time.Time
 
 	mu       sync.Mutex
-	verified map[[sha256.Size]byte]*Claims
-	order    [][sha256.Size]byte // of entry, oldest first
+	verified map[string]*Claims // by token
+	order    []string           // of entry, oldest first
 }
 
 // NewVerifier makes a verifier. The clock is the wall clock that expiry is
 // compared with.
 func NewVerifier(view func() fsm.View, now func() time.Time) *Verifier {
-	return &Verifier{view: view, now: now, verified: map[[sha256.Size]byte]*Claims{}}
+	return &Verifier{view: view, now: now, verified: map[string]*Claims{}}
 }
 
 // Incoming verifies the token in the metadata of a gRPC call. Errors are of
@@ -63,38 +62,41 @@ func (v *Verifier) header(values []string) (*Claims, error) {
 // token expires, its key is retired or its tenant goes.
 func (v *Verifier) Verify(token string) (*Claims, error) {
 	view, now := v.view(), v.now()
+	v.mu.Lock()
+	c := v.verified[token]
+	v.mu.Unlock()
+	if c != nil {
+		if err := stillHolds(view, now, c); err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
 	if len(view.Keys()) == 0 {
 		return nil, &Error{Kind: NotReady, Text: "this node has not joined a formed cluster yet and cannot verify tokens"}
 	}
-	sum := sha256.Sum256([]byte(token))
-	v.mu.Lock()
-	c := v.verified[sum]
-	v.mu.Unlock()
-	if c == nil {
-		var err error
-		if c, err = parse(view, now, token); err != nil {
-			return nil, err
-		}
+	c, err := parse(view, now, token)
+	if err != nil {
+		return nil, err
 	}
 	if err := stillHolds(view, now, c); err != nil {
 		return nil, err
 	}
-	v.remember(sum, c)
+	v.remember(token, c)
 	return c, nil
 }
 
-func (v *Verifier) remember(sum [sha256.Size]byte, c *Claims) {
+func (v *Verifier) remember(token string, c *Claims) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.verified[sum] != nil {
+	if v.verified[token] != nil {
 		return
 	}
 	if len(v.order) >= maxVerified {
 		delete(v.verified, v.order[0])
 		v.order = v.order[1:]
 	}
-	v.verified[sum] = c
-	v.order = append(v.order, sum)
+	v.verified[token] = c
+	v.order = append(v.order, token)
 }
 
 // stillHolds checks what may change in the life of a token.
@@ -103,7 +105,7 @@ func stillHolds(view fsm.View, now time.Time, c *Claims) error {
 		return refused("token %s expired at %s, %s ago: create a new one with `limpet token create`",
 			c.TokenID, c.Expires.UTC().Format(time.RFC3339), now.Sub(c.Expires).Round(time.Second))
 	}
-	if _, ok := findKey(view, c.KeyID); !ok {
+	if _, ok := view.Key(c.KeyID); !ok {
 		return unknownKey(c.KeyID)
 	}
 	if _, ok := view.Tenant(c.Tenant); !ok {
@@ -123,7 +125,7 @@ func parse(view fsm.View, now time.Time, token string) (*Claims, error) {
 	kid := ""
 	_, err := parser.ParseWithClaims(token, &w, func(t *jwt.Token) (any, error) {
 		kid, _ = t.Header["kid"].(string)
-		k, ok := findKey(view, kid)
+		k, ok := view.Key(kid)
 		if !ok {
 			return nil, unknownKey(kid)
 		}

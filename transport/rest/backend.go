@@ -11,9 +11,7 @@ import (
 // propose hands a command to the cluster and waits for what became of it. A
 // refusal comes back as the error.
 func (s *server) propose(ctx context.Context, what string, cmd fsm.Command) (fsm.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, hold)
-	defer cancel()
-	res, err := s.Backend.Propose(ctx, cmd)
+	res, err := s.Backend.ProposeWithin(ctx, hold, cmd)
 	if errors.Is(err, transport.ErrOverloaded) {
 		return res, transport.Unconfirmed(what, err)
 	}

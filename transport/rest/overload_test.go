@@ -23,13 +23,13 @@ type refusing struct {
 	err   error
 }
 
-// Propose implements [transport.Backend].
-func (r *refusing) Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error) {
+// ProposeWithin implements [transport.Backend].
+func (r *refusing) ProposeWithin(ctx context.Context, hold time.Duration, cmd fsm.Command) (fsm.Result, error) {
 	if r.takes == 0 {
 		return fsm.Result{}, r.err
 	}
 	r.takes--
-	return r.Node.Propose(ctx, cmd)
+	return r.Node.ProposeWithin(ctx, hold, cmd)
 }
 
 // refuse makes the bed's node take so many more commands only.

@@ -105,12 +105,10 @@ func tenant(ctx context.Context) (fsm.TenantID, error) {
 // propose hands a command to the cluster and waits for what became of it. A
 // refusal comes back as the error.
 func (s *Services) propose(ctx context.Context, what string, cmd fsm.Command) (fsm.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Hold)
-	defer cancel()
 	if !fencedByAttempt(cmd) {
 		transport.Identify(ctx, cmd)
 	}
-	res, err := s.cfg.Backend.Propose(ctx, cmd)
+	res, err := s.cfg.Backend.ProposeWithin(ctx, s.cfg.Hold, cmd)
 	if err != nil {
 		return res, transport.Unconfirmed(what, err)
 	}

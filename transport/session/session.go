@@ -128,9 +128,7 @@ func (s *session) notify() {
 
 // attach makes the session the holder of the worker's lease.
 func (s *session) attach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, attachHold)
-	defer cancel()
-	res, err := s.hub.cfg.Backend.Propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_AttachSession{
+	res, err := s.hub.cfg.Backend.ProposeWithin(ctx, attachHold, &limpetv1.Command{Kind: &limpetv1.Command_AttachSession{
 		AttachSession: &limpetv1.AttachSession{
 			WorkerId: string(s.stream.Worker), Node: string(s.hub.cfg.Backend.Name()), Session: string(s.id), Incarnation: s.stream.Incarnation,
 		},
@@ -260,9 +258,7 @@ func (s *session) dispatch(ctx context.Context, view fsm.View, t *fsm.TaskRun) e
 // would break on it for ever.
 func (s *session) tooLarge(ctx context.Context, t *fsm.TaskRun, size int) error {
 	s.hub.cfg.Counters.Oversized.Add(1)
-	ctx, cancel := context.WithTimeout(ctx, attachHold)
-	defer cancel()
-	_, err := s.hub.cfg.Backend.Propose(ctx, &limpetv1.Command{Kind: &limpetv1.Command_ReportFailed{
+	_, err := s.hub.cfg.Backend.ProposeWithin(ctx, attachHold, &limpetv1.Command{Kind: &limpetv1.Command_ReportFailed{
 		ReportFailed: &limpetv1.ReportFailed{
 			TenantId: string(t.Tenant), TaskRunId: string(t.ID), Attempt: t.Attempt,
 			Error: oversized(size, s.hub.cfg.MaxMessage), NoRetry: true,
@@ -352,7 +348,7 @@ func (h *Hub) detach(ctx context.Context, s *session, reason string) {
 		WorkerId: string(s.stream.Worker), Session: string(s.id), Reason: reason,
 	}}}
 	for {
-		_, err := h.cfg.Backend.Propose(ctx, cmd)
+		_, err := h.cfg.Backend.ProposeWithin(ctx, detachFor, cmd)
 		if err == nil {
 			return
 		}

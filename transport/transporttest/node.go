@@ -142,8 +142,10 @@ func (n *Node) Incarnation() string { return n.incarnation }
 // View implements [transport.Backend].
 func (n *Node) View() fsm.View { return n.cluster.View() }
 
-// Propose implements [transport.Backend].
-func (n *Node) Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error) {
+// ProposeWithin implements [transport.Backend].
+func (n *Node) ProposeWithin(ctx context.Context, hold time.Duration, cmd fsm.Command) (fsm.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, hold)
+	defer cancel()
 	return n.cluster.propose(ctx, cmd)
 }
 
