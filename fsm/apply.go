@@ -13,15 +13,18 @@ func (m *Machine) applyOne(c Command) Result {
 	s := m.st
 	s.seq++
 	id := string(c.GetRequestId())
-	if old, ok := s.requests.Get(id); ok && id != "" && !bugs.On(bugs.NoDedup) {
-		r := old.result()
-		r.RequestID, r.Seq, r.Ignored = id, s.seq, true
-		return r
+	keep := id != "" && (c.GetRemember() || remembered(c))
+	if keep && !bugs.On(bugs.NoDedup) { // no other can be there, and the table is large
+		if old, ok := s.requests.Get(id); ok {
+			r := old.result()
+			r.RequestID, r.Seq, r.Ignored = id, s.seq, true
+			return r
+		}
 	}
 	r, no := m.dispatch(c)
 	m.heedLosses()
 	r.RequestID, r.Seq, r.Refusal = id, s.seq, no
-	if id != "" && (c.GetRemember() || remembered(c)) && (no == nil || no.Code != CodeBusy && no.Code != CodeExhausted) {
+	if keep && (no == nil || no.Code != CodeBusy && no.Code != CodeExhausted) {
 		m.remember(id, r)
 	}
 	return r

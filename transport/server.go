@@ -33,8 +33,9 @@ const (
 	pingTimeout = 10 * time.Second
 
 	// handlers is how many goroutines wait for calls: one that has served a call
-	// has the stack for the next. Calls beyond them get goroutines of their own.
-	handlers = 512
+	// has the stack for the next. A worker's stream holds one for as long as it is
+	// open. Calls beyond them get goroutines of their own.
+	handlers = 4096
 )
 
 // ServerConfig is what a gRPC server is made of.
