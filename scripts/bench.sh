@@ -12,10 +12,12 @@ results=bench/results
 mkdir -p "$results"
 duration=${BENCH_DURATION:-10s}
 parked=0,10000,100000 counts=10,1000 kills=10 overload=60s
-backlog=$duration
+backlog=(--duration "$duration")
 if [ "${BENCH_FULL:-0}" = 1 ]; then
 	parked=0,100000,1000000 counts=10,1000,10000 kills=50 overload=600s
-	backlog=120s # several collections and snapshots of a large heap, not one or none
+	# Each phase begins when finished runs leave the state as fast as others end, and
+	# has several collections and snapshots in it, not one or none.
+	backlog=(--warmup 75s --duration 60s)
 fi
 
 measure() { # name workload flags...
@@ -36,7 +38,7 @@ measure bulk bulk "${own[@]}" --outstanding 1000 --batch 100
 measure latency latency "${own[@]}" --rate 500
 measure dag dag "${own[@]}"
 measure fanout fanout "${own[@]}"
-measure backlog backlog --self-cluster 3 --duration "$backlog" --parked "$parked"
+measure backlog backlog --self-cluster 3 "${backlog[@]}" --parked "$parked"
 measure workers workers "${own[@]}" --counts "$counts"
 measure failover failover --self-cluster 3 --kills "$kills"
 measure overload overload --self-cluster 3 --duration "$overload"

@@ -17,8 +17,8 @@ import (
 const (
 	// A small heap may grow by a share of the machine's memory between
 	// collections, within bounds; by usualSlack if nobody says how much there is.
-	share                 = 48
-	leastSlack, mostSlack = 64 << 20, 512 << 20
+	share                 = 16
+	leastSlack, mostSlack = 64 << 20, 1 << 30
 	usualSlack            = 192 << 20
 	// least and most bound the percentage; least is the runtime's own. Roomy is the
 	// least while the heap that it makes is below a part of the memory.

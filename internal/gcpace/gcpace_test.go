@@ -51,7 +51,7 @@ func TestALargeHeapMayGrowByMoreWhileThereIsMemory(t *testing.T) {
 
 func TestTheSlackFollowsTheMemory(t *testing.T) {
 	const mib, gib = 1 << 20, 1 << 30
-	for memory, want := range map[uint64]uint64{0: usualSlack, 1 * gib: leastSlack, 12 * gib: 256 * mib, 64 * gib: mostSlack} {
+	for memory, want := range map[uint64]uint64{0: usualSlack, 1 * gib: leastSlack, 12 * gib: 768 * mib, 64 * gib: mostSlack} {
 		if got := slackOf(memory); got != want {
 			t.Errorf("slackOf(%d MiB) = %d MiB, want %d MiB", memory/mib, got/mib, want/mib)
 		}
