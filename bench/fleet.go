@@ -28,7 +28,7 @@ const (
 
 // fleet is workers that answer each assignment with STARTED and COMPLETED and
 // do nothing else. All share the connections and one pool of reporters. Like the
-// workers of the SDKs they do not wait for the answer to STARTED before they
+// workers of the published SDKs they do not wait for the answer to STARTED before they
 // execute: STARTED has reporters of its own.
 type fleet struct {
 	wire   *wire

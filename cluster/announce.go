@@ -122,12 +122,13 @@ func (a *announcer) tell(ctx context.Context, s raft.Server) {
 		})
 		a.mu.Lock()
 		p := a.peers[s.ID]
-		p.told = c.index
 		switch {
 		case err != nil || !resp.Success && resp.LastLog+farBehind >= c.index:
 			p.hold = time.Now().Add(announceHold)
 		case !resp.Success:
 			p.hold = time.Now().Add(farHold)
+		default:
+			p.told = c.index
 		}
 		a.mu.Unlock()
 	}

@@ -42,6 +42,16 @@ func TestThreeNodesFormAClusterAndAnswerOnEach(t *testing.T) {
 		}
 	}
 	b.awaitEqual(3)
+	leader := b.leader()
+	for _, s := range leader.otherServers() { // by their answers over Raft's pipeline
+		b.await(5*time.Second, func() error {
+			last := leader.raft.LastIndex()
+			if leader.holds.lacks(s.ID, last) || !leader.holds.lacks(s.ID, last+1) {
+				return fmt.Errorf("the leader does not know that %s has entry %d and no more", s.ID, last)
+			}
+			return nil
+		})
+	}
 	s := b.status()
 	if s.ClusterID != "cluster-under-test" || string(s.Leader) != string(b.leader().Name()) {
 		t.Errorf("cluster %q, leader %q", s.ClusterID, s.Leader)

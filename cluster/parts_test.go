@@ -299,6 +299,28 @@ func TestCommandsAreSentAgainUntilTheyAreAnswered(t *testing.T) {
 	})
 }
 
+func TestACallWaitsNoLongerThanItMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newForwarder(func(context.Context) route { return nil }, time.Second, 2)
+		for _, hold := range []time.Duration{3 * time.Second, 0, -time.Second} {
+			began := time.Now()
+			_, err := f.propose(context.Background(), hold, register(1))
+			if !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("hold %s: %v", hold, err)
+			}
+			if took := time.Since(began); took != max(0, hold) || len(f.table.byID) != 0 {
+				t.Errorf("hold %s: it took %s, and %d commands are kept", hold, took, len(f.table.byID))
+			}
+		}
+		f.table.fresh = nil
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := f.propose(ctx, time.Hour, register(1)); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller that has gone: %v", err)
+		}
+	})
+}
+
 func TestAForwarderBoundsWhatItHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newForwarder(func(context.Context) route { return nil }, time.Second, 2)

@@ -12,7 +12,7 @@ import (
 // leader, and Raft could not be shut down.
 type pipeline struct {
 	raft.AppendPipeline
-	note    func(raft.AppendFuture) // told of each answer before Raft is
+	note    func(raft.AppendFuture) // told of each success before Raft is
 	answers chan raft.AppendFuture
 	done    chan struct{}
 	once    sync.Once

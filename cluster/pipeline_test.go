@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,7 +50,8 @@ func TestAPipelineThatFailedHoldsUpNoSender(t *testing.T) {
 	for _, success := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			inner := &stuckPipeline{answers: make(chan raft.AppendFuture, 1), closed: make(chan struct{})}
-			p := newPipeline(inner, func(raft.AppendFuture) {})
+			var noted atomic.Int32
+			p := newPipeline(inner, func(raft.AppendFuture) { noted.Add(1) })
 			sent := make(chan error, 1)
 			go func() {
 				_, err := p.AppendEntries(&raft.AppendEntriesRequest{}, &raft.AppendEntriesResponse{})
@@ -57,6 +59,9 @@ func TestAPipelineThatFailedHoldsUpNoSender(t *testing.T) {
 			}()
 			inner.answers <- answered{success: success}
 			<-p.Consumer() // as Raft does, which then stops if it was no success
+			if got := noted.Load() == 1; got != success {
+				t.Errorf("an answer that is a success (%t) was noted: %t", success, got)
+			}
 			time.Sleep(time.Minute)
 			select {
 			case err := <-sent:

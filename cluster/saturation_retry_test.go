@@ -43,6 +43,33 @@ func TestARetryOfWhatWasDoneIsNotRefused(t *testing.T) {
 	})
 }
 
+// Some kinds of command are kept whether the caller chose the request id or not: sent
+// again after they were done, they take no room from new runs.
+func TestAReplayThatWasDoneTakesNoRoomAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLog(10 * time.Millisecond)
+		p, _, end := l.propose(t, nil)
+		defer end()
+		p.applied = func() fsm.View { return l.machine.state().view }
+		replay := &limpetv1.Command{RequestId: newRequestID(), Kind: &limpetv1.Command_ReplayTasks{ReplayTasks: &limpetv1.ReplayTasks{Ids: []string{"a", "b"}}}}
+		p.take([]offer{{cmd: replay}})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if runs, _ := freshRuns(replay, p.applied); runs != 2 || !p.applied().Remembers(string(replay.GetRequestId())) {
+			t.Fatal("the command asks for nothing, or was not applied")
+		}
+		p.load.mu.Lock()
+		p.load.on, p.load.room = true, 50
+		p.load.mu.Unlock()
+		p.take([]offer{{cmd: replay, resent: true}})
+		p.load.mu.Lock()
+		defer p.load.mu.Unlock()
+		if p.load.room != 50 {
+			t.Errorf("room %.0f of 50 is left", p.load.room)
+		}
+	})
+}
+
 // What is sent again while it waits asks for nothing more.
 func TestWhatWaitsAlreadyTakesNoRoomAgain(t *testing.T) {
 	l := newFakeLog(time.Hour)

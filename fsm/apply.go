@@ -13,7 +13,7 @@ func (m *Machine) applyOne(c Command) Result {
 	s := m.st
 	s.seq++
 	id := string(c.GetRequestId())
-	keep := id != "" && (c.GetRemember() || remembered(c))
+	keep := Kept(c)
 	if keep && !bugs.On(bugs.NoDedup) { // no other can be there, and the table is large
 		if old, ok := s.requests.Get(id); ok {
 			r := old.result()
@@ -98,6 +98,13 @@ func (m *Machine) dispatch(c Command) (Result, *Refusal) {
 		// entries by itself has a bug.
 		panic(fmt.Sprintf("fsm: command of unknown kind %T: upgrade this node", k))
 	}
+}
+
+// Kept reports whether the result of a command is kept by its request id, so that the
+// command, given again, gives that result and does nothing. A kind that once was kept
+// must stay so: a log may have the first of them, and the second come later.
+func Kept(c Command) bool {
+	return len(c.GetRequestId()) > 0 && (c.GetRemember() || remembered(c))
 }
 
 // remembered says which commands must not be applied again when their caller

@@ -8,7 +8,7 @@ import (
 	"github.com/limpet-dev/limpet/fsm"
 )
 
-// ErrOverloaded is what a backend's Propose wraps when too much waits at the
+// ErrOverloaded is what a backend's ProposeWithin wraps when too much waits at the
 // node. Nothing was done.
 var ErrOverloaded = errors.New("the node has too much to do")
 

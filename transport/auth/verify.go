@@ -15,7 +15,8 @@ import (
 	"github.com/limpet-dev/limpet/fsm"
 )
 
-// maxVerified bounds the cache of verified tokens. A cluster has few tokens
+// maxVerified bounds the cache of verified tokens, which is by their text: to hash
+// them with every call cost more than the rest of the check. A cluster has few tokens
 // and many calls with each.
 const maxVerified = 4096
 
