@@ -113,7 +113,7 @@ model: ## the formal model of pins and leases, and its broken variants (about 2 
 	scripts/model.sh $(ARGS)
 
 .PHONY: bench
-bench: build ## measure three nodes and the ceiling of this machine into bench/results (about 10 min; BENCH_FULL=1: large sizes, about 40)
+bench: build ## measure three nodes and the ceiling of this machine into bench/results (about 10 min; BENCH_FULL=1: large sizes, about 30)
 	./scripts/bench.sh
 
 .PHONY: lint

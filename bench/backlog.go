@@ -160,8 +160,8 @@ func (s *stage) parkBatch(ctx context.Context, node int, flow string, workers []
 // Workers measures a live load with so many workers attached: once for each of
 // the counts.
 func Workers(ctx context.Context, o *Options, counts []int) (*Result, error) {
-	const most, idle = 100_000, 4 * time.Second
-	if err := checkCounts("counts", counts, 1, most); err != nil {
+	const idle = 4 * time.Second
+	if err := checkCounts("counts", counts, 1, mostWorkers); err != nil {
 		return nil, err
 	}
 	r := o.result("workers", map[string]any{"outstanding": o.Outstanding, "sticky": o.Sticky})

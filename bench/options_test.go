@@ -19,7 +19,8 @@ func TestOptionsThatAreNotAllowedAreNamed(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		{func(o *Options) { o.Workers = 0 }, `--workers is "0": must be at least 1`},
+		{func(o *Options) { o.Workers = 0 }, `--workers is "0": must be 1 to 100000`},
+		{func(o *Options) { o.Workers = 100_001 }, `--workers is "100001": must be 1 to 100000`},
 		{func(o *Options) { o.Payload = -1 }, `--payload is "-1": must be 0 to 3145728 bytes`},
 		{func(o *Options) { o.Duration = 0 }, `--duration is "0s": must be more than 0s`},
 		{func(o *Options) { o.Warmup = -time.Second }, `--warmup is "-1s": must be 0s or more`},

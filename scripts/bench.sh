@@ -3,7 +3,7 @@
 # could do at most, in one run (about ten minutes). Writes bench/results/*.json.
 #
 #   BENCH_FULL=1       the large sizes: a million parked runs, 10,000 workers,
-#                      50 kills, ten minutes of overload (about fifty minutes)
+#                      50 kills, ten minutes of overload (about half an hour)
 #   BENCH_DURATION=3s  how long each measurement takes
 #   BENCH_ONLY="bulk"  only measurements whose name begins so
 set -euo pipefail

@@ -118,7 +118,7 @@ func (c *command) workload(use, short string, bind func(*cobra.Command) measurem
 			return err
 		}
 		measure.options(&c.opts)
-		if err := c.opts.Check(); err != nil {
+		if err := errors.Join(c.opts.Check(), c.checkCSV()); err != nil {
 			return c.usage(err)
 		}
 		if c.compare != "" {
@@ -202,6 +202,18 @@ func writeJSON(w io.Writer, v any) error {
 		return fmt.Errorf("print the result: %w", err)
 	}
 	return nil
+}
+
+// checkCSV finds out before anything is measured whether the figures can be kept.
+func (c *command) checkCSV() error {
+	if c.csv == "" {
+		return nil
+	}
+	f, err := os.OpenFile(c.csv, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return &bench.OptionError{Option: "csv", Got: c.csv, Want: fmt.Sprintf("a file that can be written: %v", err)}
+	}
+	return f.Close() //nolint:wrapcheck // nothing was written
 }
 
 func appendCSV(file string, r *bench.Result) error {

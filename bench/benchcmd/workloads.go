@@ -43,7 +43,7 @@ func (c *command) addWorkloads(root *cobra.Command) {
 			}).run}
 		}),
 		c.workload("backlog", "A live load while HARD runs wait for workers that are gone", func(cmd *cobra.Command) measurement {
-			parked := cmd.Flags().IntSlice("parked", []int{0, 10_000, 100_000}, "how many wait: measured once for each number")
+			parked := cmd.Flags().IntSlice("parked", []int{0, 10_000, 100_000}, "how many wait: measured once for each number; at a --target they stay until they are cancelled or time out")
 			absent := cmd.Flags().Int("absent", 100, "workers that they wait for")
 			return measurement{closedFlags(cmd, 64, "none"), plain(func(ctx context.Context, o *bench.Options) (*bench.Result, error) {
 				return bench.Backlog(ctx, o, *parked, *absent)

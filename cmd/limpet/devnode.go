@@ -234,12 +234,15 @@ type ready struct{ token, leader string }
 // awaitReady waits until every node answers and one leads.
 func (d *devCluster) awaitReady(ctx context.Context) (ready, error) {
 	const patience, poll = 60 * time.Second, 25 * time.Millisecond
+	called := ctx
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
 		select {
+		case <-called.Done():
+			return ready{}, context.Cause(called)
 		case <-ctx.Done():
 			return ready{}, fmt.Errorf("the cluster did not form; the nodes' logs are in %s/node-*/log", d.Dir)
 		case e := <-d.exits:
