@@ -161,7 +161,7 @@ func (s *stage) parkBatch(ctx context.Context, node int, flow string, workers []
 // the counts.
 func Workers(ctx context.Context, o *Options, counts []int) (*Result, error) {
 	const idle = 4 * time.Second
-	if err := checkCounts("counts", counts, 1, mostWorkers); err != nil {
+	if err := checkCounts("counts", counts, 1, maxWorkers); err != nil {
 		return nil, err
 	}
 	r := o.result("workers", map[string]any{"outstanding": o.Outstanding, "sticky": o.Sticky})

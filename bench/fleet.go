@@ -73,8 +73,8 @@ type job struct {
 func newFleet(ctx context.Context, w *wire, spec fleetSpec) *fleet {
 	f := &fleet{wire: w, spec: spec, began: make(chan *job, spec.reporters), jobs: make(chan *job, spec.reporters)}
 	for i := range spec.reporters {
-		f.work.Go(func() { f.starter(ctx, i) })
-		f.work.Go(func() { f.reporter(ctx, i) })
+		f.work.Go(func() { f.reporter(ctx, f.began, func(e *compat.StepActionEvent, j *job) { f.start(ctx, i, e, j) }) })
+		f.work.Go(func() { f.reporter(ctx, f.jobs, func(e *compat.StepActionEvent, j *job) { f.complete(ctx, i, e, j) }) })
 	}
 	for i := range beaters {
 		f.work.Go(func() { f.beat(ctx, i) })
@@ -167,10 +167,10 @@ func (f *fleet) receive(ctx context.Context, w *worker, stream grpc.ServerStream
 		f.pool.Put(j)
 		return nil
 	}
-	const reports = 2 // STARTED and COMPLETED
+	reporters := [...]chan *job{f.began, f.jobs}
 	j.worker = w
-	j.reports.Store(reports)
-	for _, to := range []chan *job{f.began, f.jobs} {
+	j.reports.Store(int32(len(reporters)))
+	for _, to := range reporters {
 		select {
 		case to <- j:
 		case <-ctx.Done():
@@ -180,36 +180,32 @@ func (f *fleet) receive(ctx context.Context, w *worker, stream grpc.ServerStream
 	return nil
 }
 
-// starter reports that tasks have started.
-func (f *fleet) starter(ctx context.Context, n int) {
+// reporter makes one of the reports of each job, with a message of its own.
+func (f *fleet) reporter(ctx context.Context, jobs <-chan *job, do func(*compat.StepActionEvent, *job)) {
 	event := &compat.StepActionEvent{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case j := <-f.began:
-			f.report(ctx, n, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, "")
+		case j := <-jobs:
+			do(event, j)
 			f.reported(j)
 		}
 	}
 }
 
-// reporter executes tasks and reports that they are completed.
-func (f *fleet) reporter(ctx context.Context, n int) {
-	event := &compat.StepActionEvent{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case j := <-f.jobs:
-			if f.spec.execute != nil {
-				f.spec.execute(ctx, j.worker, j.order)
-			}
-			if f.report(ctx, n, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_COMPLETED, done) && f.spec.onCompleted != nil {
-				f.spec.onCompleted(j.order)
-			}
-			f.reported(j)
-		}
+// start reports that a task has started.
+func (f *fleet) start(ctx context.Context, n int, event *compat.StepActionEvent, j *job) {
+	f.report(ctx, n, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, "")
+}
+
+// complete executes a task and reports that it is completed.
+func (f *fleet) complete(ctx context.Context, n int, event *compat.StepActionEvent, j *job) {
+	if f.spec.execute != nil {
+		f.spec.execute(ctx, j.worker, j.order)
+	}
+	if f.report(ctx, n, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_COMPLETED, done) && f.spec.onCompleted != nil {
+		f.spec.onCompleted(j.order)
 	}
 }
 

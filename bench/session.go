@@ -34,7 +34,7 @@ func (o *Options) Check() error {
 		got  any
 		want string
 	}{
-		{o.Workers < 1 || o.Workers > mostWorkers, "workers", o.Workers, fmt.Sprintf("1 to %d", mostWorkers)},
+		{o.Workers < 1 || o.Workers > maxWorkers, "workers", o.Workers, fmt.Sprintf("1 to %d", maxWorkers)},
 		{o.Payload < 0 || o.Payload > maxPayload, "payload", o.Payload, fmt.Sprintf("0 to %d bytes", maxPayload)},
 		{o.Duration <= 0, "duration", o.Duration, "more than 0s"},
 		{o.Warmup < 0, "warmup", o.Warmup, "0s or more"},
@@ -52,7 +52,7 @@ func (o *Options) Check() error {
 const (
 	maxPayload     = 3 << 20
 	maxOutstanding = 100_000
-	mostWorkers    = 100_000
+	maxWorkers     = 100_000
 )
 
 // OptionError is an option with a value that is not allowed.

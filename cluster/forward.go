@@ -48,7 +48,7 @@ type forwarder struct {
 	resendAfter time.Duration
 	maxWaiting  int
 	// remembers reports whether a command was applied; may be nil.
-	remembers func(requestID string) bool
+	remembers func(fsm.Command) bool
 
 	mu     sync.Mutex
 	table  waiters
@@ -139,11 +139,10 @@ func (f *forwarder) throttle(cmd fsm.Command) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	id := string(cmd.GetRequestId())
-	if !f.limit.saturated(time.Now()) || f.remembers != nil && f.remembers(id) {
+	if !f.limit.saturated(time.Now()) || f.remembers != nil && f.remembers(cmd) {
 		return nil
 	}
-	if _, ok := f.table.byID[id]; ok || f.limit.admit(time.Now()) {
+	if _, ok := f.table.byID[string(cmd.GetRequestId())]; ok || f.limit.admit(time.Now()) {
 		return nil // a command that waits here already may have been done
 	}
 	return &SaturatedError{After: f.limit.advice}

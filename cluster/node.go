@@ -96,7 +96,7 @@ func (n *Node) compose() {
 	n.machine.check = n.cfg.CheckSpeculation
 	n.keys = newKeys(n.cfg.ClusterKey, n.cfg.OldKeys)
 	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)
-	n.forward.remembers = func(id string) bool { return n.View().Remembers(id) }
+	n.forward.remembers = func(cmd fsm.Command) bool { return n.View().Remembers(cmd) }
 	n.machine.onResults, n.machine.fatal, n.machine.onApplied = n.forward.answer, n.fatal, n.cfg.OnApplied
 	n.machine.onEffects = func(effects []fsm.Effect) {
 		n.fanout.push(effects)

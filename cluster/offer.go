@@ -23,7 +23,7 @@ func (p *proposer) take(offers []offer) (refusals []refusal) {
 	denied := refusal{reason: limpetv1.PeerRefused_SATURATED}
 	for _, o := range offers {
 		id := string(o.cmd.GetRequestId())
-		if asksForRuns(o.cmd) && !p.queue.has(id) && !p.done(o.cmd) { // neither asks for anything more
+		if asksForRuns(o.cmd) && !p.queue.has(id) && !p.applied().Remembers(o.cmd) { // neither asks for anything more
 			runs, must := freshRuns(o.cmd, p.applied)
 			if !p.load.admit(runs, must || o.resent, now) {
 				denied.ids = append(denied.ids, id)
@@ -40,9 +40,4 @@ func (p *proposer) take(offers []offer) (refusals []refusal) {
 		refusals = append(refusals, refusal{reason: limpetv1.PeerRefused_OVERLOADED, ids: full})
 	}
 	return refusals
-}
-
-// done reports whether a command was applied already, as far as is kept.
-func (p *proposer) done(cmd fsm.Command) bool {
-	return fsm.Kept(cmd) && p.applied().Remembers(string(cmd.GetRequestId()))
 }

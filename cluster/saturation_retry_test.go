@@ -23,7 +23,7 @@ func TestARetryOfWhatWasDoneIsNotRefused(t *testing.T) {
 		p.take([]offer{{cmd: done}})
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if len(p.queue.known) != 0 || !p.applied().Remembers(string(done.GetRequestId())) {
+		if len(p.queue.known) != 0 || !p.applied().Remembers(done) {
 			t.Fatal("the command was not applied")
 		}
 		saturate(p)
@@ -36,7 +36,7 @@ func TestARetryOfWhatWasDoneIsNotRefused(t *testing.T) {
 		if err := f.throttle(done); err == nil {
 			t.Fatal("the node refuses nothing")
 		}
-		f.remembers = func(id string) bool { return p.applied().Remembers(id) }
+		f.remembers = func(cmd fsm.Command) bool { return p.applied().Remembers(cmd) }
 		if err := f.throttle(done); err != nil {
 			t.Errorf("the node refused what was done: %v", err)
 		}
@@ -55,7 +55,7 @@ func TestAReplayThatWasDoneTakesNoRoomAgain(t *testing.T) {
 		p.take([]offer{{cmd: replay}})
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if runs, _ := freshRuns(replay, p.applied); runs != 2 || !p.applied().Remembers(string(replay.GetRequestId())) {
+		if runs, _ := freshRuns(replay, p.applied); runs != 2 || !p.applied().Remembers(replay) {
 			t.Fatal("the command asks for nothing, or was not applied")
 		}
 		p.load.mu.Lock()

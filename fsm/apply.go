@@ -13,7 +13,7 @@ func (m *Machine) applyOne(c Command) Result {
 	s := m.st
 	s.seq++
 	id := string(c.GetRequestId())
-	keep := Kept(c)
+	keep := kept(c)
 	if keep && !bugs.On(bugs.NoDedup) { // no other can be there, and the table is large
 		if old, ok := s.requests.Get(id); ok {
 			r := old.result()
@@ -100,10 +100,10 @@ func (m *Machine) dispatch(c Command) (Result, *Refusal) {
 	}
 }
 
-// Kept reports whether the result of a command is kept by its request id, so that the
+// kept reports whether the result of a command is kept by its request id, so that the
 // command, given again, gives that result and does nothing. A kind that once was kept
 // must stay so: a log may have the first of them, and the second come later.
-func Kept(c Command) bool {
+func kept(c Command) bool {
 	return len(c.GetRequestId()) > 0 && (c.GetRemember() || remembered(c))
 }
 

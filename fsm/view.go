@@ -28,10 +28,13 @@ func (v View) At(now Instant) View {
 	return View{st: &s}
 }
 
-// Remembers reports whether the command with the request id was applied and its
+// Remembers reports whether the command was applied and its
 // result is kept: to give the command again gives that result, and does nothing.
-func (v View) Remembers(request string) bool {
-	_, ok := v.st.requests.Get(request)
+func (v View) Remembers(c Command) bool {
+	if !kept(c) { // no other can be there, and the table is large
+		return false
+	}
+	_, ok := v.st.requests.Get(string(c.GetRequestId()))
 	return ok
 }
 

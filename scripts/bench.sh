@@ -15,8 +15,8 @@ parked=0,10000,100000 counts=10,1000 kills=10 overload=60s
 backlog=(--duration "$duration")
 if [ "${BENCH_FULL:-0}" = 1 ]; then
 	parked=0,100000,1000000 counts=10,1000,10000 kills=50 overload=600s
-	# Each phase begins when finished runs leave the state as fast as others end, and
-	# has several collections and snapshots in it, not one or none.
+	# Each phase begins when finished runs leave the state as fast as others end: else a
+	# later one would pay for the runs of those before it.
 	backlog=(--warmup 75s --duration 60s)
 fi
 

@@ -45,7 +45,7 @@ func (c *command) newCeiling() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		defer c.bar.clear()
 		options(&c.opts)
-		if err := c.opts.Check(); err != nil {
+		if err := c.check(); err != nil {
 			return c.usage(err)
 		}
 		const largest = 1 << 20

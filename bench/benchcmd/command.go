@@ -118,7 +118,7 @@ func (c *command) workload(use, short string, bind func(*cobra.Command) measurem
 			return err
 		}
 		measure.options(&c.opts)
-		if err := errors.Join(c.opts.Check(), c.checkCSV()); err != nil {
+		if err := c.check(); err != nil {
 			return c.usage(err)
 		}
 		if c.compare != "" {
@@ -204,20 +204,25 @@ func writeJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// checkCSV finds out before anything is measured whether the figures can be kept.
-func (c *command) checkCSV() error {
-	if c.csv == "" {
-		return nil
+// check finds out before anything is measured whether it can be, and whether the
+// figures can be kept.
+func (c *command) check() error {
+	if err := c.opts.Check(); err != nil || c.csv == "" {
+		return err
 	}
-	f, err := os.OpenFile(c.csv, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := openCSV(c.csv)
 	if err != nil {
 		return &bench.OptionError{Option: "csv", Got: c.csv, Want: fmt.Sprintf("a file that can be written: %v", err)}
 	}
 	return f.Close() //nolint:wrapcheck // nothing was written
 }
 
+func openCSV(file string) (*os.File, error) {
+	return os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+}
+
 func appendCSV(file string, r *bench.Result) error {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := openCSV(file)
 	if err != nil {
 		return fmt.Errorf("append the figures: %w", err)
 	}
