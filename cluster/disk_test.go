@@ -61,7 +61,8 @@ func (d *shakyDisk) stalls() (mend func()) {
 	}
 }
 
-// guarded gives a guard over a store in memory, its disk, and what it died of.
+// guarded gives a guard over a store in memory, its disk, and what it died of, asked
+// when everything has come to rest: a guard lets go of what waits before it says why.
 func guarded(t *testing.T) (g *diskGuard, store *raft.InmemStore, disk *shakyDisk, died func() error) {
 	t.Helper()
 	store, disk = raft.NewInmemStore(), &shakyDisk{}
@@ -75,6 +76,7 @@ func guarded(t *testing.T) (g *diskGuard, store *raft.InmemStore, disk *shakyDis
 		why = errors.Join(why, err)
 	})
 	return g, store, disk, func() error {
+		synctest.Wait()
 		mu.Lock()
 		defer mu.Unlock()
 		return why
@@ -510,7 +512,6 @@ func TestAWriteThatHangsGivesTheNodeUpThoughNobodyWaits(t *testing.T) {
 			t.Errorf("the write gave %v; died of %v", err, died())
 		}
 		<-g.dead
-		synctest.Wait()
 		if !errors.Is(died(), ErrDisk) {
 			t.Errorf("died of %v", died())
 		}
