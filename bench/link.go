@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -24,7 +25,9 @@ const (
 )
 
 // link is one HTTP/2 connection. Calls append their frames to what is to be
-// written, and one goroutine writes all that has come together; another reads.
+// written, and one goroutine writes all that has come together; another reads. The
+// writer lets the others go first once, as that of the ordinary gRPC client does:
+// when a result comes, others mostly have come with it, and their callers go on too.
 type link struct {
 	conn  net.Conn
 	addr  string
@@ -189,6 +192,7 @@ func (l *link) await(ctx context.Context) error {
 func (l *link) write() {
 	var spare bytes.Buffer
 	for range l.wake {
+		runtime.Gosched()
 		l.mu.Lock()
 		if l.dead != nil {
 			l.mu.Unlock()
