@@ -35,7 +35,7 @@ type reign struct {
 func (r *reign) send(batch []*waiter) ([]refusal, error) {
 	offers := make([]offer, len(batch))
 	for i, w := range batch {
-		offers[i] = offer{w.cmd, w.resent}
+		offers[i] = offer{w.cmd, w.data, w.resent}
 	}
 	return r.proposer.take(offers), nil
 }
@@ -166,7 +166,7 @@ func (r *reign) propose(cmd fsm.Command) {
 	if len(cmd.GetRequestId()) == 0 {
 		cmd.RequestId = newRequestID()
 	}
-	r.proposer.queue.put([]fsm.Command{cmd})
+	r.proposer.queue.put([]offer{{cmd: cmd}})
 }
 
 // early does with entries that are not committed what only committed ones are

@@ -35,7 +35,7 @@ func callers(l *fakeLog, p *proposer, n int, long time.Duration, think func(call
 				answers[string(cmds[0].GetRequestId())] = done
 				mu.Unlock()
 				from := time.Now()
-				p.queue.put(cmds)
+				p.queue.put(offered(cmds))
 				<-done
 				mu.Lock()
 				longest = max(longest, time.Since(from))

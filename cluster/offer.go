@@ -9,7 +9,8 @@ import (
 
 // offer is a command that a node hands to the leader.
 type offer struct {
-	cmd fsm.Command
+	cmd  fsm.Command
+	data []byte // the command as it came; nil if it was made here
 	// resent: it was sent before, perhaps to another leader, so it may have been
 	// done. Nobody can say of it any more that it was not.
 	resent bool
@@ -19,7 +20,7 @@ type offer struct {
 // runs, while the leader is saturated, and what finds no room.
 func (p *proposer) take(offers []offer) (refusals []refusal) {
 	now := time.Now()
-	cmds := make([]fsm.Command, 0, len(offers))
+	taken := make([]offer, 0, len(offers))
 	denied := refusal{reason: limpetv1.PeerRefused_SATURATED}
 	for _, o := range offers {
 		id := string(o.cmd.GetRequestId())
@@ -30,13 +31,13 @@ func (p *proposer) take(offers []offer) (refusals []refusal) {
 				continue
 			}
 		}
-		cmds = append(cmds, o.cmd)
+		taken = append(taken, o)
 	}
 	if len(denied.ids) > 0 {
 		denied.after = p.load.advice()
 		refusals = append(refusals, denied)
 	}
-	if full := p.queue.put(cmds); len(full) > 0 {
+	if full := p.queue.put(taken); len(full) > 0 {
 		refusals = append(refusals, refusal{reason: limpetv1.PeerRefused_OVERLOADED, ids: full})
 	}
 	return refusals

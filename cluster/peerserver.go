@@ -112,7 +112,7 @@ func (s *peerServer) commands(c *frameConn, f *limpetv1.PeerCommands) error {
 			unknown.ids = append(unknown.ids, string(cmd.GetRequestId()))
 			continue
 		}
-		offers = append(offers, offer{cmd, again})
+		offers = append(offers, offer{cmd, data, again})
 	}
 	refusals := []refusal{unknown}
 	if r := s.node.current.Load(); r != nil {

@@ -176,7 +176,7 @@ func (p *proposer) step(look bool) (more bool, err error) {
 	from := p.head.Stamp().Instant
 	stamp := p.clock.stamp()
 	draft := p.head.Draft(stamp)
-	draft.Add(b.cmds...)
+	draft.AddEncoded(b.cmds, b.data)
 	if p.decide != nil {
 		p.decide(draft)
 	}

@@ -142,6 +142,18 @@ func commands(from, count int) (cmds []fsm.Command) {
 	return cmds
 }
 
+// offered makes offers of commands: every second as one that came encoded.
+func offered(cmds []fsm.Command) (offers []offer) {
+	for i, c := range cmds {
+		o := offer{cmd: c}
+		if i%2 == 1 {
+			o.data, _ = proto.Marshal(c)
+		}
+		offers = append(offers, o)
+	}
+	return offers
+}
+
 func TestWaitingCommandsShareAnEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(10 * time.Millisecond)
@@ -149,7 +161,7 @@ func TestWaitingCommandsShareAnEntry(t *testing.T) {
 		defer end()
 		synctest.Wait()
 		for i := range 100 { // one after the other: the first is alone in its entry
-			p.queue.put(commands(i, 1))
+			p.queue.put(offered(commands(i, 1)))
 			synctest.Wait()
 		}
 		time.Sleep(time.Second)
@@ -178,7 +190,7 @@ func TestLargeEntriesDoNotWaitForTheOneInFlight(t *testing.T) {
 		synctest.Wait()
 		const batches = 2 * maxInFlight
 		for i := range batches {
-			p.queue.put(commands(i*largeEntryCommands, largeEntryCommands))
+			p.queue.put(offered(commands(i*largeEntryCommands, largeEntryCommands)))
 			synctest.Wait()
 		}
 		time.Sleep(time.Second)
@@ -207,7 +219,7 @@ func TestTheLeaderTakesOverWhatItSpeculated(t *testing.T) {
 			})
 			other := fsm.NewMachine()
 			for i := range 50 {
-				p.queue.put(commands(i, 1))
+				p.queue.put(offered(commands(i, 1)))
 				time.Sleep(10 * time.Millisecond)
 			}
 			end()
@@ -272,8 +284,8 @@ func TestAnEntryIsBoundedAndARepeatedCommandRidesOnce(t *testing.T) {
 		p, _, end := l.propose(t, nil)
 		defer end()
 		cmds := commands(0, 5000)
-		p.queue.put(cmds)
-		p.queue.put(cmds[:100])
+		p.queue.put(offered(cmds))
+		p.queue.put(offered(cmds[:100]))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		entries, count := l.count()
@@ -286,7 +298,7 @@ func TestAnEntryIsBoundedAndARepeatedCommandRidesOnce(t *testing.T) {
 			}
 		}
 		q := newCommandQueue(10)
-		if refused := q.put(commands(0, 12)); len(refused) != 2 {
+		if refused := q.put(offered(commands(0, 12))); len(refused) != 2 {
 			t.Errorf("a full queue refused %d of 12", len(refused))
 		}
 	})
@@ -313,7 +325,7 @@ func TestDecisionsRideInTheEntryThatCausesThem(t *testing.T) {
 		if entries, _ := l.count(); entries != 0 || calls.Load() != 1 {
 			t.Errorf("%d entries and %d looks with nothing to do", entries, calls.Load())
 		}
-		p.queue.put(commands(0, 1))
+		p.queue.put(offered(commands(0, 1)))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if entries, cmds := l.count(); entries != 1 || cmds != 2 {
@@ -337,7 +349,7 @@ func TestAFullPassIsFollowedByAnother(t *testing.T) {
 		if entries, cmds := l.count(); cmds != want || entries != 3 {
 			t.Errorf("%d commands decided in %d entries, want %d in 3", cmds, entries, want)
 		}
-		p.queue.put(commands(want, 1))
+		p.queue.put(offered(commands(want, 1)))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if entries, cmds := l.count(); cmds != want+1 || entries != 4 {
@@ -360,13 +372,13 @@ func TestAnyErrorEndsTheProposerAndItsHead(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newFakeLog(time.Millisecond)
 				p, ended, end := l.propose(t, nil)
-				p.queue.put(commands(0, 3))
+				p.queue.put(offered(commands(0, 3)))
 				time.Sleep(100 * time.Millisecond)
 				synctest.Wait()
 				l.mu.Lock()
 				c.harm(l)
 				l.mu.Unlock()
-				p.queue.put(commands(10, 3))
+				p.queue.put(offered(commands(10, 3)))
 				if err := <-ended; !errors.Is(err, c.want) {
 					t.Errorf("ended with %v, want %v", err, c.want)
 				}
@@ -377,7 +389,7 @@ func TestAnyErrorEndsTheProposerAndItsHead(t *testing.T) {
 				l.mu.Unlock()
 				p, _, end = l.propose(t, nil)
 				defer end()
-				p.queue.put(commands(20, 1))
+				p.queue.put(offered(commands(20, 1)))
 				time.Sleep(100 * time.Millisecond)
 				synctest.Wait()
 				if a, b := l.machine.state().view.Hash(), p.view.Hash(); a != b {
@@ -426,7 +438,7 @@ func TestADueDeadlineMakesAnEntryOfItsOwn(t *testing.T) {
 		l := newFakeLog(time.Millisecond)
 		p, _, end := l.propose(t, nil)
 		defer end()
-		p.queue.put([]fsm.Command{
+		p.queue.put(offered([]fsm.Command{
 			{RequestId: newRequestID(), Kind: &limpetv1.Command_PutWorkflow{PutWorkflow: &limpetv1.PutWorkflow{
 				TenantId: tenant, WorkflowId: "00000000-0000-7000-8000-000000000001",
 				VersionId: "00000000-0000-7000-8000-000000000002", Definition: definition,
@@ -434,7 +446,7 @@ func TestADueDeadlineMakesAnEntryOfItsOwn(t *testing.T) {
 			{RequestId: newRequestID(), Kind: &limpetv1.Command_TriggerRuns{TriggerRuns: &limpetv1.TriggerRuns{
 				TenantId: tenant, Runs: []*limpetv1.RunSpec{{RunId: run, Workflow: "w", Input: []byte("{}")}},
 			}}},
-		})
+		}))
 		time.Sleep(59 * time.Second)
 		synctest.Wait()
 		if entries, _ := l.count(); entries != 1 {

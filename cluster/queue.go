@@ -37,6 +37,7 @@ type lane []queued
 
 type queued struct {
 	cmd  fsm.Command
+	data []byte // cmd, encoded; nil if it was made here
 	size int
 	at   time.Time // when it came
 }
@@ -44,6 +45,7 @@ type queued struct {
 // batch is the commands of an entry.
 type batch struct {
 	cmds  []fsm.Command
+	data  [][]byte // of each command: encoded, or nil
 	bytes int
 	taken time.Time
 	// oldest is how long the first of them had waited.
@@ -67,7 +69,7 @@ func (l *lane) pull(b *batch, most, mostBytes int) {
 	n := 0
 	for n < len(*l) && len(b.cmds) < most && (len(b.cmds) == 0 || b.bytes+(*l)[n].size <= mostBytes) {
 		x := &(*l)[n]
-		b.cmds = append(b.cmds, x.cmd)
+		b.cmds, b.data = append(b.cmds, x.cmd), append(b.data, x.data)
 		b.bytes += x.size
 		b.oldest = max(b.oldest, b.taken.Sub(x.at))
 		if isReport(x.cmd) {
@@ -86,11 +88,12 @@ func newCommandQueue(maxCommands int) *commandQueue {
 }
 
 // put adds commands; it gives the request ids of those that found no room.
-func (q *commandQueue) put(cmds []fsm.Command) (refused []string) {
+func (q *commandQueue) put(offers []offer) (refused []string) {
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, cmd := range cmds {
+	for _, o := range offers {
+		cmd := o.cmd
 		id := string(cmd.GetRequestId())
 		if _, ok := q.known[id]; ok {
 			continue
@@ -99,7 +102,10 @@ func (q *commandQueue) put(cmds []fsm.Command) (refused []string) {
 			refused = append(refused, id)
 			continue
 		}
-		x := queued{cmd, proto.Size(cmd), now}
+		x := queued{cmd, o.data, len(o.data), now}
+		if x.size == 0 {
+			x.size = proto.Size(cmd)
+		}
 		q.known[id] = struct{}{}
 		q.bytes += x.size
 		if asksForRuns(cmd) {
@@ -122,7 +128,7 @@ func (q *commandQueue) take() batch {
 	if n == 0 {
 		return b
 	}
-	b.cmds = make([]fsm.Command, 0, n)
+	b.cmds, b.data = make([]fsm.Command, 0, n), make([][]byte, 0, n)
 	kept, keptBytes := min(len(q.later), maxEntryCommands/8), 0
 	if kept > 0 {
 		keptBytes = max(maxEntryBytes/8, min(q.later[0].size, maxEntryBytes*7/8))

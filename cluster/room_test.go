@@ -32,7 +32,7 @@ func TestAnOverloadRefusesNewWorkBeforeReports(t *testing.T) {
 		if room := i < limit/4*3; room != (err == nil) || !room && !errors.Is(err, ErrOverloaded) {
 			t.Errorf("trigger %d at the node: %v", i, err)
 		}
-		if refused := q.put([]fsm.Command{nextTrigger()}); (i < limit/4*3) != (len(refused) == 0) {
+		if refused := q.put([]offer{{cmd: nextTrigger()}}); (i < limit/4*3) != (len(refused) == 0) {
 			t.Errorf("trigger %d at the leader: refused %d", i, len(refused))
 		}
 	}
@@ -41,7 +41,7 @@ func TestAnOverloadRefusesNewWorkBeforeReports(t *testing.T) {
 		if room := i < limit/4; room != (err == nil) {
 			t.Errorf("report %d at the node: %v", i, err)
 		}
-		if refused := q.put([]fsm.Command{nextReport()}); (i < limit/4) != (len(refused) == 0) {
+		if refused := q.put([]offer{{cmd: nextReport()}}); (i < limit/4) != (len(refused) == 0) {
 			t.Errorf("report %d at the leader: refused %d", i, len(refused))
 		}
 	}

@@ -102,7 +102,7 @@ func TestABacklogOfLargeReportsLeavesRoomForNewRuns(t *testing.T) {
 	}
 	large := nextTrigger()
 	large.GetTriggerRuns().Runs = []*limpetv1.RunSpec{{Input: make([]byte, 300<<10)}}
-	q.put(append(cmds, large, nextTrigger()))
+	q.put(offered(append(cmds, large, nextTrigger())))
 	b := q.take()
 	if len(q.later) != 0 || b.reports == 0 || b.bytes > maxEntryBytes {
 		t.Errorf("the first entry has %d reports, %d bytes; %d new runs wait", b.reports, b.bytes, len(q.later))

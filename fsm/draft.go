@@ -22,7 +22,16 @@ func (m *Machine) Draft(stamp Stamp) *Draft {
 
 // Add applies commands and makes them part of the entry, also if they are
 // refused.
-func (d *Draft) Add(cmds ...Command) []Result {
+func (d *Draft) Add(cmds ...Command) []Result { return d.AddEncoded(cmds, nil) }
+
+// AddEncoded is Add for commands whose bytes are known: as many as there are, in the
+// order of the commands; empty for one that is to be encoded. Both must not be
+// changed any more.
+func (d *Draft) AddEncoded(cmds []Command, data [][]byte) []Result {
+	if len(data) > 0 {
+		d.entry.encoded = append(slices.Grow(d.entry.encoded, len(data)), make([][]byte, len(d.entry.Commands)-len(d.entry.encoded))...)
+		d.entry.encoded = append(d.entry.encoded, data...)
+	}
 	from := len(d.results)
 	d.entry.Commands = append(slices.Grow(d.entry.Commands, len(cmds)), cmds...)
 	d.results = slices.Grow(d.results, len(cmds))

@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
@@ -20,17 +21,42 @@ const CommandFormat = 1
 type Entry struct {
 	Stamp    Stamp
 	Commands []Command
+
+	encoded [][]byte // of the commands, as far as they came encoded; may be shorter
 }
 
-// Encode gives the bytes of the entry for the log.
+// Encode gives the bytes of the entry for the log. What came encoded is not encoded
+// once more.
 func (e *Entry) Encode() ([]byte, error) {
-	b, err := proto.Marshal(&limpetv1.Entry{
-		Format: CommandFormat, Instant: int64(e.Stamp.Instant), Wall: e.Stamp.Wall, Commands: e.Commands,
+	const around = 64
+	size := around
+	for _, b := range e.encoded {
+		size += len(b) + around/8
+	}
+	for _, c := range e.Commands[min(len(e.encoded), len(e.Commands)):] {
+		size += proto.Size(c) + around/8
+	}
+	b, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 0, size), &limpetv1.Entry{
+		Format: CommandFormat, Instant: int64(e.Stamp.Instant), Wall: e.Stamp.Wall,
 	})
+	for i := 0; i < len(e.Commands) && err == nil; i++ {
+		b, err = e.appendCommand(b, i)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encode log entry: %w", err)
 	}
 	return b, nil
+}
+
+// appendCommand appends the i-th command as an element of the entry's list.
+func (e *Entry) appendCommand(b []byte, i int) ([]byte, error) {
+	const commands = 4 // the field's number in limpetv1.Entry
+	b = protowire.AppendTag(b, commands, protowire.BytesType)
+	if i < len(e.encoded) && len(e.encoded[i]) > 0 {
+		return protowire.AppendBytes(b, e.encoded[i]), nil
+	}
+	b = protowire.AppendVarint(b, uint64(proto.Size(e.Commands[i]))) //nolint:gosec // a size is not negative
+	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, e.Commands[i])
 }
 
 // DecodeEntry reads an entry from the log. An error means that this node must
