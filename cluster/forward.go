@@ -56,14 +56,18 @@ type forwarder struct {
 	hold   time.Time // send nothing before
 	limit  throttle
 
-	wake    chan struct{}
-	stopped chan struct{} // closed when the node stops
+	// One timer for all callers: nearly all have their answer long before it rings,
+	// and one each would be made and stopped with every call.
+	alarm   *time.Timer // nil until it is first needed
+	soonest time.Time   // when it rings; zero if it does not
+
+	wake chan struct{}
 }
 
 func newForwarder(find func(context.Context) route, resendAfter time.Duration, maxWaiting int) *forwarder {
 	return &forwarder{
 		find: find, resendAfter: resendAfter, maxWaiting: maxWaiting,
-		table: newWaiters(), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		table: newWaiters(), wake: make(chan struct{}, 1),
 	}
 }
 
@@ -72,26 +76,15 @@ const forever = time.Duration(math.MaxInt64)
 
 // propose registers a command and waits for its result, for so long at most.
 func (f *forwarder) propose(ctx context.Context, hold time.Duration, cmd fsm.Command) (fsm.Result, error) {
-	w, err := f.register(cmd)
+	w, err := f.register(cmd, hold)
 	if err != nil {
 		return fsm.Result{}, fmt.Errorf("propose: %w", err)
 	}
 	signal(f.wake)
-	var over <-chan time.Time
-	if hold != forever {
-		timer := time.NewTimer(hold)
-		defer timer.Stop()
-		over = timer.C
-	}
 	select {
 	case <-w.done:
 		return w.result, w.err
-	case <-over:
-		err = fmt.Errorf("propose: %w: %w", ErrUnavailable, context.DeadlineExceeded)
 	case <-ctx.Done():
-		err = fmt.Errorf("propose: %w: %w", ErrUnavailable, context.Cause(ctx))
-	case <-f.stopped:
-		err = fmt.Errorf("propose: %w: the node stops", ErrUnavailable)
 	}
 	f.mu.Lock()
 	f.table.leave(w)
@@ -100,11 +93,11 @@ func (f *forwarder) propose(ctx context.Context, hold time.Duration, cmd fsm.Com
 	case <-w.done: // the result came at the last moment
 		return w.result, w.err
 	default:
-		return fsm.Result{}, err
+		return fsm.Result{}, fmt.Errorf("propose: %w: %w", ErrUnavailable, context.Cause(ctx))
 	}
 }
 
-func (f *forwarder) register(cmd fsm.Command) (*waiter, error) {
+func (f *forwarder) register(cmd fsm.Command, hold time.Duration) (*waiter, error) {
 	if cmd.GetKind() == nil {
 		return nil, errors.New("the command is empty")
 	}
@@ -129,7 +122,48 @@ func (f *forwarder) register(cmd fsm.Command) (*waiter, error) {
 	if err := f.full(cmd, len(data)); err != nil {
 		return nil, err
 	}
-	return f.table.add(string(cmd.GetRequestId()), cmd, data), nil
+	w := f.table.add(string(cmd.GetRequestId()), cmd, data)
+	f.bound(w, hold)
+	return w, nil
+}
+
+// bound notes when a caller has waited long enough. Callers of one command wait as
+// long as the most patient of them. The caller holds mu.
+func (f *forwarder) bound(w *waiter, hold time.Duration) {
+	joined := w.callers > 1
+	if hold == forever || joined && w.until.IsZero() {
+		w.until = time.Time{}
+		return
+	}
+	if until := time.Now().Add(hold); until.After(w.until) {
+		w.until = until
+	}
+	if f.soonest.IsZero() || w.until.Before(f.soonest) {
+		f.ring(w.until)
+	}
+}
+
+// ring has expire called at that time. The caller holds mu.
+func (f *forwarder) ring(at time.Time) {
+	f.soonest = at
+	if f.alarm == nil {
+		f.alarm = time.AfterFunc(time.Until(at), f.expire)
+		return
+	}
+	f.alarm.Reset(time.Until(at))
+}
+
+// errWaited: the caller has waited for as long as it may.
+var errWaited = fmt.Errorf("propose: %w: %w", ErrUnavailable, context.DeadlineExceeded)
+
+// expire ends the waits that have lasted long enough.
+func (f *forwarder) expire() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.soonest = f.table.expire(time.Now(), errWaited)
+	if !f.soonest.IsZero() {
+		f.ring(f.soonest)
+	}
 }
 
 // throttle refuses new runs here while the leader would most likely do so.
@@ -211,9 +245,13 @@ func (f *forwarder) refused(r refusal) {
 func (f *forwarder) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.closed {
-		f.closed = true
-		close(f.stopped)
+	if f.closed {
+		return
+	}
+	f.closed = true
+	f.table.failAll(fmt.Errorf("propose: %w: the node stops", ErrUnavailable))
+	if f.alarm != nil {
+		f.alarm.Stop()
 	}
 }
 

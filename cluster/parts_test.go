@@ -321,6 +321,51 @@ func TestACallWaitsNoLongerThanItMay(t *testing.T) {
 	})
 }
 
+// One timer serves all callers: each must be let go at its own time, whatever came
+// before it, and those of one command with the most patient of them.
+func TestEachCallIsLetGoAtItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newForwarder(func(context.Context) route { return nil }, time.Second, 100)
+		began := time.Now()
+		var calls sync.WaitGroup
+		call := func(cmd fsm.Command, hold, want time.Duration) {
+			calls.Go(func() {
+				_, err := f.propose(t.Context(), hold, cmd)
+				if took := time.Since(began); took != want || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("a call that may wait %s came back after %s, not %s: %v", hold, took, want, err)
+				}
+			})
+			synctest.Wait()
+		}
+		for _, s := range []time.Duration{7, 3, 5, 1, 9, 3} {
+			call(register(int(s)), s*time.Second, s*time.Second)
+		}
+		shared := register(100)
+		shared.RequestId = newRequestID()
+		call(shared, 2*time.Second, 8*time.Second)
+		call(shared, 8*time.Second, 8*time.Second)
+		call(shared, 4*time.Second, 8*time.Second)
+		calls.Wait()
+		synctest.Wait()
+		if len(f.table.byID) != 0 || !f.soonest.IsZero() {
+			t.Errorf("%d commands are kept, and the timer is set to %s", len(f.table.byID), f.soonest)
+		}
+		unbounded := register(101)
+		unbounded.RequestId = newRequestID()
+		for _, hold := range []time.Duration{time.Second, forever} {
+			calls.Go(func() {
+				if _, err := f.propose(t.Context(), hold, unbounded); !errors.Is(err, ErrUnavailable) || time.Since(began) < time.Hour {
+					t.Errorf("a call beside one without an end came back after %s: %v", time.Since(began), err)
+				}
+			})
+			synctest.Wait()
+		}
+		time.Sleep(time.Hour)
+		f.close()
+		calls.Wait()
+	})
+}
+
 func TestAForwarderBoundsWhatItHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newForwarder(func(context.Context) route { return nil }, time.Second, 2)

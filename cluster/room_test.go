@@ -28,7 +28,7 @@ func TestAnOverloadRefusesNewWorkBeforeReports(t *testing.T) {
 	f := newForwarder(func(context.Context) route { return nil }, time.Second, limit)
 	q := newCommandQueue(limit)
 	for i := range limit {
-		_, err := f.register(nextTrigger())
+		_, err := f.register(nextTrigger(), forever)
 		if room := i < limit/4*3; room != (err == nil) || !room && !errors.Is(err, ErrOverloaded) {
 			t.Errorf("trigger %d at the node: %v", i, err)
 		}
@@ -37,7 +37,7 @@ func TestAnOverloadRefusesNewWorkBeforeReports(t *testing.T) {
 		}
 	}
 	for i := range limit {
-		_, err := f.register(nextReport())
+		_, err := f.register(nextReport(), forever)
 		if room := i < limit/4; room != (err == nil) {
 			t.Errorf("report %d at the node: %v", i, err)
 		}
@@ -49,23 +49,23 @@ func TestAnOverloadRefusesNewWorkBeforeReports(t *testing.T) {
 
 func TestWhatWaitsIsBoundedByItsSize(t *testing.T) {
 	f := newForwarder(func(context.Context) route { return nil }, time.Second, 1000)
-	w, err := f.register(nextReport())
+	w, err := f.register(nextReport(), forever)
 	if err != nil || f.table.bytes != len(w.data) {
 		t.Fatalf("%d bytes wait of a command: %v", f.table.bytes, err)
 	}
 	f.table.bytes += maxWaitingBytes - 2*len(w.data)
-	if _, err := f.register(nextTrigger()); !errors.Is(err, ErrOverloaded) {
+	if _, err := f.register(nextTrigger(), forever); !errors.Is(err, ErrOverloaded) {
 		t.Errorf("new work beyond its part of the limit: %v", err)
 	}
-	last, err := f.register(nextReport())
+	last, err := f.register(nextReport(), forever)
 	if err != nil {
 		t.Errorf("a report within the limit: %v", err)
 	}
-	if _, err := f.register(nextReport()); !errors.Is(err, ErrOverloaded) {
+	if _, err := f.register(nextReport(), forever); !errors.Is(err, ErrOverloaded) {
 		t.Errorf("a report beyond the limit: %v", err)
 	}
 	f.answer([]fsm.Result{{RequestID: last.id}})
-	if _, err := f.register(nextReport()); err != nil {
+	if _, err := f.register(nextReport(), forever); err != nil {
 		t.Errorf("after an answer: %v", err)
 	}
 }

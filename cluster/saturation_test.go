@@ -312,7 +312,7 @@ func TestWhatMayHaveBeenDoneIsNotSaidToBeRefused(t *testing.T) {
 		}
 	})
 	f := newForwarder(func(context.Context) route { return nil }, time.Second, 100)
-	w, err := f.register(nextTrigger())
+	w, err := f.register(nextTrigger(), forever)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -405,7 +405,7 @@ func TestANewLeaderGoesOnAsSaturated(t *testing.T) {
 	if f.inherits() {
 		t.Error("a node that was never refused would begin as saturated")
 	}
-	w, err := f.register(nextTrigger())
+	w, err := f.register(nextTrigger(), forever)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ type waiter struct {
 
 	// The rest is guarded by waiters' owner.
 	callers int       // a caller may repeat a command that still waits
+	until   time.Time // when they have waited long enough; zero for never
 	fresh   bool      // in the list of what is to be sent
 	over    bool      // answered or given up
 	sentAt  time.Time // when it was last sent
@@ -114,6 +115,36 @@ func (t *waiters) deny(id string, err error) {
 		w.err = err
 		t.end(w)
 	}
+}
+
+// failAll ends all waits.
+func (t *waiters) failAll(err error) {
+	for _, w := range t.byID {
+		w.err = err
+		t.end(w)
+	}
+}
+
+// expire ends the waits that have lasted until now, and gives when the next has
+// lasted long enough; zero for never.
+func (t *waiters) expire(now time.Time, err error) (next time.Time) {
+	for _, w := range t.byID {
+		switch {
+		case w.until.IsZero():
+		case w.until.After(now):
+			if next.IsZero() || w.until.Before(next) {
+				next = w.until
+			}
+		default:
+			w.err = err
+			t.end(w)
+			if w.fresh {
+				t.left++
+			}
+		}
+	}
+	t.prune()
+	return next
 }
 
 func (t *waiters) end(w *waiter) {
