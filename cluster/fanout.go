@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/limpet-dev/limpet/fsm"
@@ -14,8 +15,8 @@ type fanout struct {
 	sink Sink
 
 	mu    sync.Mutex
-	seen  map[fsm.Effect]struct{}
-	queue []fsm.Effect // in order of first mention
+	seen  map[fsm.Effect]struct{} // in queue, once something is merged
+	queue []fsm.Effect            // in order of first mention
 	reset bool
 	wake  chan struct{}
 }
@@ -24,14 +25,36 @@ func newFanout(sink Sink) *fanout {
 	return &fanout{sink: sink, seen: map[fsm.Effect]struct{}{}, wake: make(chan struct{}, 1)}
 }
 
-// push adds effects.
+// push adds effects, which must not be changed any more.
 func (f *fanout) push(effects []fsm.Effect) {
 	if f.sink == nil || len(effects) == 0 {
 		return
 	}
 	f.mu.Lock()
+	if len(f.queue) == 0 && !slices.ContainsFunc(effects, isReset) { // the sink keeps up: there is nothing to merge
+		f.queue = effects
+	} else {
+		f.merge(effects)
+	}
+	f.mu.Unlock()
+	signal(f.wake)
+}
+
+func isReset(e fsm.Effect) bool { return e.Kind == fsm.Reset }
+
+// merge adds what is not in the queue. The caller holds mu.
+func (f *fanout) merge(effects []fsm.Effect) {
+	if len(f.seen) == 0 {
+		first := f.queue
+		f.queue = nil // it is whose it came from
+		f.add(first)
+	}
+	f.add(effects)
+}
+
+func (f *fanout) add(effects []fsm.Effect) {
 	for _, e := range effects {
-		if e.Kind == fsm.Reset {
+		if isReset(e) {
 			f.resetLocked()
 			continue
 		}
@@ -40,8 +63,6 @@ func (f *fanout) push(effects []fsm.Effect) {
 			f.queue = append(f.queue, e)
 		}
 	}
-	f.mu.Unlock()
-	signal(f.wake)
 }
 
 // pushReset says that anything may have changed; what was queued is part of it.

@@ -12,6 +12,7 @@ import (
 func (m *Machine) applyOne(c Command) Result {
 	s := m.st
 	s.seq++
+	m.from = len(m.effects)
 	id := string(c.GetRequestId())
 	keep := kept(c)
 	if keep && !bugs.On(bugs.NoDedup) { // no other can be there, and the table is large

@@ -35,6 +35,7 @@ func (d *Draft) AddEncoded(cmds []Command, data [][]byte) []Result {
 	from := len(d.results)
 	d.entry.Commands = append(slices.Grow(d.entry.Commands, len(cmds)), cmds...)
 	d.results = slices.Grow(d.results, len(cmds))
+	d.m.effects = slices.Grow(d.m.effects, effectsOfOne*len(cmds))
 	for _, c := range cmds {
 		d.results = append(d.results, d.m.applyOne(c))
 	}

@@ -1,6 +1,10 @@
 package fsm
 
-import "github.com/limpet-dev/limpet/internal/bugs"
+import (
+	"slices"
+
+	"github.com/limpet-dev/limpet/internal/bugs"
+)
 
 // Limits of the work that one entry may cause by itself.
 const (
@@ -12,6 +16,9 @@ const (
 	// them faster than they go.
 	minPurge = 64
 	maxPurge = 2048
+
+	// effectsOfOne is about how many effects a command has.
+	effectsOfOne = 3
 )
 
 // Machine is the replicated state machine. See the package comment for what it
@@ -19,6 +26,7 @@ const (
 type Machine struct {
 	st      *State
 	effects []Effect
+	from    int // where the effects of the command begin that is applied
 	fenced  int
 	// lost are task runs that wait for a worker that is lost, seen since the
 	// latest call of heedLosses.
@@ -45,7 +53,7 @@ func (m *Machine) Apply(e *Entry) Outcome {
 // stamp, fires what is due and forgets what is old. Begin and then any split of
 // the commands gives what Apply gives; a [Draft] rests on that.
 func (m *Machine) Begin(stamp Stamp) Outcome {
-	m.effects, m.fenced = nil, 0
+	m.effects, m.from, m.fenced = nil, 0, 0
 	s := m.st
 	s.stamp = Stamp{Instant: max(s.stamp.Instant, stamp.Instant), Wall: stamp.Wall}
 	fired := m.fireDeadlines()
@@ -55,7 +63,7 @@ func (m *Machine) Begin(stamp Stamp) Outcome {
 
 // ApplyCommands is the second half of [Machine.Apply].
 func (m *Machine) ApplyCommands(cmds []Command) Outcome {
-	m.effects, m.fenced = nil, 0
+	m.effects, m.fenced = make([]Effect, 0, effectsOfOne*len(cmds)), 0
 	results := make([]Result, 0, len(cmds))
 	for _, c := range cmds {
 		results = append(results, m.applyOne(c))
@@ -77,8 +85,14 @@ func (m *Machine) Peek() View { return View{st: m.st} }
 // Stamp gives the stamp of the latest entry.
 func (m *Machine) Stamp() Stamp { return m.st.stamp }
 
+// effect asks for a wake-up, unless the same command has just done so: what it does
+// to a run it mostly says several times.
 func (m *Machine) effect(kind EffectKind, id string) {
-	m.effects = append(m.effects, Effect{kind, id})
+	const few = 4
+	e := Effect{kind, id}
+	if !slices.Contains(m.effects[max(m.from, len(m.effects)-few):], e) {
+		m.effects = append(m.effects, e)
+	}
 }
 
 func (m *Machine) taskChanged(t *TaskRun) { m.effect(RunChanged, string(t.Run)) }
