@@ -58,6 +58,7 @@ type machine struct {
 	broken error        // why nothing more is applied
 
 	guesses speculations
+	packer  packer
 
 	now    atomic.Pointer[applied]
 	logged logged
@@ -104,7 +105,7 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 			results, effects = append(results, out.Results...), append(effects, out.Effects...)
 		}
 		last, answers[i] = l.Index, lastSeq(out.Results)
-		f.logged.add(len(l.Data))
+		f.logged.add(entrySize(l.Data))
 		if f.onApplied != nil {
 			f.tellApplied(l)
 		}
@@ -120,7 +121,7 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 
 // tellApplied passes an entry on to who watches the log.
 func (f *machine) tellApplied(l *raft.Log) {
-	if e, err := fsm.DecodeEntry(l.Data); err == nil { // it was applied, so it can be read
+	if e, err := f.packer.decode(l.Data); err == nil { // it was applied, so it can be read
 		f.onApplied(l.Index, l.Term, e, f.view())
 	}
 }

@@ -337,8 +337,9 @@ func TestEachCallIsLetGoAtItsTime(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		for _, s := range []time.Duration{7, 3, 5, 1, 9, 3} {
-			call(register(int(s)), s*time.Second, s*time.Second)
+		for _, s := range []int{7, 3, 5, 1, 9, 3} {
+			hold := time.Duration(s) * time.Second
+			call(register(s), hold, hold)
 		}
 		shared := register(100)
 		shared.RequestId = newRequestID()

@@ -50,6 +50,7 @@ type proposer struct {
 	// linearizable read has to wait for.
 	proposed atomic.Int64
 	pacer    pacer
+	packer   packer
 }
 
 // proposal is an entry in flight.
@@ -180,7 +181,7 @@ func (p *proposer) step(look bool) (more bool, err error) {
 	if p.decide != nil {
 		p.decide(draft)
 	}
-	data, err := draft.Entry().Encode()
+	data, err := p.packer.encode(draft.Entry())
 	if err != nil {
 		return false, fmt.Errorf("propose %d commands: %w", draft.Len(), err)
 	}

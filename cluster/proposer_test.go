@@ -46,7 +46,7 @@ func newFakeLog(delay time.Duration) *fakeLog {
 func (l *fakeLog) Apply(data []byte, _ time.Duration) raft.ApplyFuture {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e, err := fsm.DecodeEntry(data)
+	e, err := new(packer).decode(data)
 	if err != nil {
 		panic(err)
 	}
@@ -238,7 +238,7 @@ func TestTheLeaderTakesOverWhatItSpeculated(t *testing.T) {
 			}
 			var want int
 			for _, data := range append([][]byte{first}, append(l.data(t), late)...) {
-				e, err := fsm.DecodeEntry(data)
+				e, err := new(packer).decode(data)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -68,7 +68,7 @@ func (f *machine) applyEntry(data []byte) (fsm.Outcome, error) {
 		f.ahead = &s
 		return s.outcome, nil
 	}
-	e, err := fsm.DecodeEntry(data)
+	e, err := f.packer.decode(data)
 	if err != nil {
 		return fsm.Outcome{}, err
 	}

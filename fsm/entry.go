@@ -25,18 +25,12 @@ type Entry struct {
 	encoded [][]byte // of the commands, as far as they came encoded; may be shorter
 }
 
-// Encode gives the bytes of the entry for the log. What came encoded is not encoded
-// once more.
-func (e *Entry) Encode() ([]byte, error) {
-	const around = 64
-	size := around
-	for _, b := range e.encoded {
-		size += len(b) + around/8
-	}
-	for _, c := range e.Commands[min(len(e.encoded), len(e.Commands)):] {
-		size += proto.Size(c) + around/8
-	}
-	b, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 0, size), &limpetv1.Entry{
+// Encode gives the bytes of the entry.
+func (e *Entry) Encode() ([]byte, error) { return e.Append(nil) }
+
+// Append appends the bytes of the entry. What came encoded is not encoded once more.
+func (e *Entry) Append(b []byte) ([]byte, error) {
+	b, err := proto.MarshalOptions{}.MarshalAppend(b, &limpetv1.Entry{
 		Format: CommandFormat, Instant: int64(e.Stamp.Instant), Wall: e.Stamp.Wall,
 	})
 	for i := 0; i < len(e.Commands) && err == nil; i++ {

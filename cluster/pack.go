@@ -1,0 +1,90 @@
+package cluster
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/klauspost/compress/s2"
+
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+const (
+	// packed is the first byte of an entry that is packed: no entry that is not
+	// begins so, and a build that does not know it stops.
+	packed byte = 1
+	// leastPacked is how many bytes are worth packing.
+	leastPacked = 512
+	// mostUnpacked is more than any entry has: a damaged one may say anything.
+	mostUnpacked = 256 << 20
+	// mostKept bounds the buffers that are kept for the next entry.
+	mostKept = 4 << 20
+)
+
+// packer makes what the log has of entries, and reads it. The commands of an entry
+// name the same few workers, workflows and runs again and again, and its bytes are
+// copied a dozen times on their way to the disks of all nodes, so they are packed as
+// one S2 block. The zero value is ready; any goroutine may use it.
+type packer struct{ buffers sync.Pool }
+
+// buffer gives an empty one, and what takes it back.
+func (p *packer) buffer() (b *[]byte, done func()) {
+	b, ok := p.buffers.Get().(*[]byte)
+	if !ok {
+		b = new([]byte)
+	}
+	*b = (*b)[:0]
+	return b, func() {
+		if cap(*b) <= mostKept {
+			p.buffers.Put(b)
+		}
+	}
+}
+
+// encode gives an entry's bytes for the log.
+func (p *packer) encode(e *fsm.Entry) ([]byte, error) {
+	plain, done := p.buffer()
+	defer done()
+	var err error
+	if *plain, err = e.Append(*plain); err != nil {
+		return nil, err
+	}
+	from := *plain
+	if len(from) >= leastPacked {
+		block, done := p.buffer()
+		defer done()
+		*block = s2.Encode((*block)[:cap(*block)], from)
+		if len(*block) < len(from) {
+			return append(append(make([]byte, 0, 1+len(*block)), packed), *block...), nil
+		}
+	}
+	return append(make([]byte, 0, len(from)), from...), nil
+}
+
+// decode reads an entry from the log.
+func (p *packer) decode(data []byte) (*fsm.Entry, error) {
+	if len(data) == 0 || data[0] != packed {
+		return fsm.DecodeEntry(data)
+	}
+	plain, done := p.buffer()
+	defer done()
+	if size := entrySize(data); size > mostUnpacked {
+		return nil, fmt.Errorf("unpack log entry: %d bytes; %d are the most that one can have", size, mostUnpacked)
+	}
+	var err error
+	if *plain, err = s2.Decode((*plain)[:cap(*plain)], data[1:]); err != nil {
+		return nil, fmt.Errorf("unpack log entry: %w", err)
+	}
+	return fsm.DecodeEntry(*plain) // it keeps no hold on the bytes
+}
+
+// entrySize gives how many bytes an entry of the log has unpacked: it says what it
+// costs to apply it, where its length says what it takes on a disk.
+func entrySize(data []byte) int {
+	if len(data) > 0 && data[0] == packed {
+		if n, err := s2.DecodedLen(data[1:]); err == nil {
+			return n
+		}
+	}
+	return len(data)
+}

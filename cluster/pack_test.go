@@ -1,0 +1,82 @@
+package cluster
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/klauspost/compress/s2"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+// What the log has of an entry, packed or not, is the entry; and one packer serves
+// entries of all sizes one after another.
+func TestAnEntryIsReadFromTheLogAsItWasWritten(t *testing.T) {
+	var p packer
+	rapid.Check(t, func(t *rapid.T) {
+		e := &fsm.Entry{Stamp: fsm.Stamp{Instant: fsm.Instant(rapid.Int64Range(1, 1<<40).Draw(t, "instant"))}}
+		for range rapid.IntRange(0, 40).Draw(t, "commands") {
+			e.Commands = append(e.Commands, &limpetv1.Command{
+				RequestId: rapid.SliceOfN(rapid.Byte(), 1, 16).Draw(t, "request"),
+				Kind: &limpetv1.Command_ReportCompleted{ReportCompleted: &limpetv1.ReportCompleted{
+					TaskRunId: rapid.StringN(0, 8, 40).Draw(t, "task"), Output: rapid.SliceOf(rapid.Byte()).Draw(t, "output"),
+				}},
+			})
+		}
+		plain, err := e.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := p.encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(data) > len(plain) || len(plain) < leastPacked && !bytes.Equal(data, plain) {
+			t.Fatalf("%d bytes of an entry became %d", len(plain), len(data))
+		}
+		if got := entrySize(data); got != len(plain) {
+			t.Fatalf("entrySize = %d, want %d", got, len(plain))
+		}
+		kept := slices.Clone(data)
+		got, err := p.decode(data)
+		if err != nil || got.Stamp != e.Stamp {
+			t.Fatalf("read as %+v, %v", got, err)
+		}
+		if _, err := p.decode(kept); err != nil { // into the same buffer
+			t.Fatal(err)
+		}
+		if !proto.Equal(&limpetv1.Entry{Commands: got.Commands}, &limpetv1.Entry{Commands: e.Commands}) {
+			t.Fatalf("read as %v, want %v", got.Commands, e.Commands)
+		}
+	})
+}
+
+// A node stops at an entry that it cannot read, whatever is wrong with it.
+func TestADamagedEntryIsRefused(t *testing.T) {
+	var p packer
+	good, err := p.encode(&fsm.Entry{Stamp: fsm.Stamp{Instant: 1}, Commands: commands(0, 100)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if good[0] != packed {
+		t.Fatalf("an entry of %d bytes is not packed", entrySize(good))
+	}
+	const noise = 0xff
+	for what, bad := range map[string][]byte{
+		"cut short":        good[:len(good)/2],
+		"one byte":         good[:1],
+		"no block":         append([]byte{packed}, bytes.Repeat([]byte{noise}, 20)...),
+		"a block of noise": append([]byte{packed}, s2.Encode(nil, bytes.Repeat([]byte{noise}, 600))...),
+		"huge":             append(protowire.AppendVarint([]byte{packed}, mostUnpacked+1), 0),
+		"of a newer build": append([]byte{packed + 1}, good[1:]...),
+	} {
+		if e, err := p.decode(bad); err == nil {
+			t.Errorf("%s: read as %d commands", what, len(e.Commands))
+		}
+	}
+}
