@@ -1,8 +1,8 @@
 package fsm
 
-import "cmp"
-
-// The keys of the derived indexes. Each type has its order beside it.
+// The keys of the derived indexes. Each type has its order beside it: the first field
+// that differs decides, and none behind it is looked at, for a text lies elsewhere in
+// memory than its key.
 
 // heldKey: the task runs that a worker holds.
 type heldKey struct {
@@ -11,7 +11,10 @@ type heldKey struct {
 }
 
 func lessHeld(a, b heldKey) bool {
-	return cmp.Or(cmp.Compare(a.worker, b.worker), cmp.Compare(a.task, b.task)) < 0
+	if a.worker != b.worker {
+		return a.worker < b.worker
+	}
+	return a.task < b.task
 }
 
 // pinKey: the live runs pinned to a worker.
@@ -21,7 +24,10 @@ type pinKey struct {
 }
 
 func lessPin(a, b pinKey) bool {
-	return cmp.Or(cmp.Compare(a.worker, b.worker), cmp.Compare(a.run, b.run)) < 0
+	if a.worker != b.worker {
+		return a.worker < b.worker
+	}
+	return a.run < b.run
 }
 
 // waitKey: queued task runs of unpinned runs, by class: the task runs of one
@@ -34,8 +40,16 @@ type waitKey struct {
 }
 
 func lessWait(a, b waitKey) bool {
-	return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.priority, b.priority),
-		cmp.Compare(a.seq, b.seq), cmp.Compare(a.task, b.task)) < 0
+	if a.class != b.class {
+		return a.class < b.class
+	}
+	if a.priority != b.priority {
+		return a.priority < b.priority
+	}
+	if a.seq != b.seq {
+		return a.seq < b.seq
+	}
+	return a.task < b.task
 }
 
 // parkList says in which of a worker's three lists a pinned task run waits.
@@ -57,8 +71,19 @@ type parkKey struct {
 }
 
 func lessPark(a, b parkKey) bool {
-	return cmp.Or(cmp.Compare(a.worker, b.worker), cmp.Compare(a.list, b.list), cmp.Compare(a.priority, b.priority),
-		cmp.Compare(a.seq, b.seq), cmp.Compare(a.task, b.task)) < 0
+	if a.worker != b.worker {
+		return a.worker < b.worker
+	}
+	if a.list != b.list {
+		return a.list < b.list
+	}
+	if a.priority != b.priority {
+		return a.priority < b.priority
+	}
+	if a.seq != b.seq {
+		return a.seq < b.seq
+	}
+	return a.task < b.task
 }
 
 // parkCount is how many task runs wait in each list of a worker.
@@ -76,8 +101,16 @@ type borrowKey struct {
 }
 
 func lessBorrow(a, b borrowKey) bool {
-	return cmp.Or(cmp.Compare(a.worker, b.worker), cmp.Compare(a.parent, b.parent),
-		cmp.Compare(a.seq, b.seq), cmp.Compare(a.task, b.task)) < 0
+	if a.worker != b.worker {
+		return a.worker < b.worker
+	}
+	if a.parent != b.parent {
+		return a.parent < b.parent
+	}
+	if a.seq != b.seq {
+		return a.seq < b.seq
+	}
+	return a.task < b.task
 }
 
 // listenKey: the conditions that wait for an event.
@@ -89,8 +122,16 @@ type listenKey struct {
 }
 
 func lessListen(a, b listenKey) bool {
-	return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.key, b.key),
-		cmp.Compare(a.task, b.task), cmp.Compare(a.cond, b.cond)) < 0
+	if a.tenant != b.tenant {
+		return a.tenant < b.tenant
+	}
+	if a.key != b.key {
+		return a.key < b.key
+	}
+	if a.task != b.task {
+		return a.task < b.task
+	}
+	return a.cond < b.cond
 }
 
 // deadlineKey: what happens to a task run next by itself.
@@ -100,7 +141,10 @@ type deadlineKey struct {
 }
 
 func lessDeadline(a, b deadlineKey) bool {
-	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.task, b.task)) < 0
+	if a.at != b.at {
+		return a.at < b.at
+	}
+	return a.task < b.task
 }
 
 // ageKey: finished runs by age, lost workers by when they are forgotten, and
@@ -111,7 +155,10 @@ type ageKey struct {
 }
 
 func lessAge(a, b ageKey) bool {
-	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.id, b.id)) < 0
+	if a.at != b.at {
+		return a.at < b.at
+	}
+	return a.id < b.id
 }
 
 // freeKey: the workers that can take something, by profile and load.
@@ -123,8 +170,16 @@ type freeKey struct {
 }
 
 func lessFree(a, b freeKey) bool {
-	return cmp.Or(cmp.Compare(a.profile, b.profile), cmp.Compare(a.load, b.load),
-		cmp.Compare(a.last, b.last), cmp.Compare(a.worker, b.worker)) < 0
+	if a.profile != b.profile {
+		return a.profile < b.profile
+	}
+	if a.load != b.load {
+		return a.load < b.load
+	}
+	if a.last != b.last {
+		return a.last < b.last
+	}
+	return a.worker < b.worker
 }
 
 // actionKey: the profiles that have an action.
@@ -135,5 +190,11 @@ type actionKey struct {
 }
 
 func lessAction(a, b actionKey) bool {
-	return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.action, b.action), cmp.Compare(a.profile, b.profile)) < 0
+	if a.tenant != b.tenant {
+		return a.tenant < b.tenant
+	}
+	if a.action != b.action {
+		return a.action < b.action
+	}
+	return a.profile < b.profile
 }
