@@ -26,8 +26,9 @@ const (
 
 // link is one HTTP/2 connection. Calls append their frames to what is to be
 // written, and one goroutine writes all that has come together; another reads. The
-// writer lets the others go first once, as that of the ordinary gRPC client does:
-// when a result comes, others mostly have come with it, and their callers go on too.
+// writer lets the others go first once, as that of the ordinary gRPC client does when
+// it has little to send: when a result comes, others mostly have come with it, and
+// their callers go on too.
 type link struct {
 	conn  net.Conn
 	addr  string

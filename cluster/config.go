@@ -129,8 +129,8 @@ type RaftConfig struct {
 	// cluster.
 	CommitTimeout time.Duration
 	// A snapshot is due after so many entries, looked at once in one to two
-	// SnapshotIntervals, or so many bytes of them; after more if the latest snapshot
-	// is long (see logged).
+	// SnapshotIntervals, or so many bytes of them, unpacked; after more if the latest
+	// snapshot is long (see logged).
 	SnapshotInterval  time.Duration
 	SnapshotThreshold uint64
 	SnapshotBytes     uint64

@@ -34,7 +34,12 @@ func (f *fanout) push(effects []fsm.Effect) {
 	if len(f.queue) == 0 && !slices.ContainsFunc(effects, isReset) { // the sink keeps up: there is nothing to merge
 		f.queue = effects
 	} else {
-		f.merge(effects)
+		if len(f.seen) == 0 {
+			first := f.queue
+			f.queue = nil // it is whose it came from
+			f.add(first)
+		}
+		f.add(effects)
 	}
 	f.mu.Unlock()
 	signal(f.wake)
@@ -42,16 +47,7 @@ func (f *fanout) push(effects []fsm.Effect) {
 
 func isReset(e fsm.Effect) bool { return e.Kind == fsm.Reset }
 
-// merge adds what is not in the queue. The caller holds mu.
-func (f *fanout) merge(effects []fsm.Effect) {
-	if len(f.seen) == 0 {
-		first := f.queue
-		f.queue = nil // it is whose it came from
-		f.add(first)
-	}
-	f.add(effects)
-}
-
+// add merges effects into the queue. The caller holds mu.
 func (f *fanout) add(effects []fsm.Effect) {
 	for _, e := range effects {
 		if isReset(e) {

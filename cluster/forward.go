@@ -23,6 +23,9 @@ const (
 	// are sent again.
 	holdAfterRefusal = 50 * time.Millisecond
 	forwardTick      = 100 * time.Millisecond
+	// alarmEvery is the least time between two looks for callers that have waited
+	// long enough, and how late one may be let go.
+	alarmEvery = 10 * time.Millisecond
 )
 
 // route is where this node's commands go now: the proposer of this node or a
@@ -56,9 +59,7 @@ type forwarder struct {
 	hold   time.Time // send nothing before
 	limit  throttle
 
-	// One timer for all callers: nearly all have their answer long before it rings,
-	// and one each would be made and stopped with every call.
-	alarm   *time.Timer // nil until it is first needed
+	alarm   *time.Timer // one for all callers, as it seldom rings; nil until it is first needed
 	soonest time.Time   // when it rings; zero if it does not
 
 	wake chan struct{}
@@ -74,7 +75,8 @@ func newForwarder(find func(context.Context) route, resendAfter time.Duration, m
 // forever is a wait that has no end of its own.
 const forever = time.Duration(math.MaxInt64)
 
-// propose registers a command and waits for its result, for so long at most.
+// propose registers a command and waits for its result, for so long at most; beside
+// others that wait for the same command, as long as the most patient of them.
 func (f *forwarder) propose(ctx context.Context, hold time.Duration, cmd fsm.Command) (fsm.Result, error) {
 	w, err := f.register(cmd, hold)
 	if err != nil {
@@ -160,10 +162,14 @@ var errWaited = fmt.Errorf("propose: %w: %w", ErrUnavailable, context.DeadlineEx
 func (f *forwarder) expire() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.soonest = f.table.expire(time.Now(), errWaited)
-	if !f.soonest.IsZero() {
-		f.ring(f.soonest)
+	now := time.Now()
+	if f.soonest = f.table.expire(now, errWaited); f.soonest.IsZero() {
+		return
 	}
+	if soon := now.Add(alarmEvery); f.soonest.Before(soon) { // each ring looks at all of them
+		f.soonest = soon
+	}
+	f.ring(f.soonest)
 }
 
 // throttle refuses new runs here while the leader would most likely do so.

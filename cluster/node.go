@@ -308,8 +308,8 @@ func (n *Node) Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, error)
 	return n.forward.propose(ctx, forever, cmd)
 }
 
-// ProposeWithin is Propose, but waits for no longer than hold. It costs less than a
-// context with a timeout.
+// ProposeWithin is Propose, but waits for no longer than hold, or than the longest hold
+// of those that wait for the same command. It costs less than a context with a timeout.
 func (n *Node) ProposeWithin(ctx context.Context, hold time.Duration, cmd fsm.Command) (fsm.Result, error) {
 	return n.forward.propose(ctx, hold, cmd)
 }

@@ -10,7 +10,7 @@ import (
 // offer is a command that a node hands to the leader.
 type offer struct {
 	cmd  fsm.Command
-	data []byte // the command as it came; nil if it was made here
+	data []byte // cmd, encoded; nil if the leader made it
 	// resent: it was sent before, perhaps to another leader, so it may have been
 	// done. Nobody can say of it any more that it was not.
 	resent bool

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"sync"
 
 	"github.com/klauspost/compress/s2"
@@ -20,6 +22,10 @@ const (
 	// mostKept bounds the buffers that are kept for the next entry.
 	mostKept = 4 << 20
 )
+
+// sumSize is the length of the checksum behind the first byte, of all that follows it:
+// damage that would still unpack to commands, and to others than elsewhere, shows.
+const sumSize = 4
 
 // packer makes what the log has of entries, and reads it. The commands of an entry
 // name the same few workers, workflows and runs again and again, and its bytes are
@@ -54,25 +60,35 @@ func (p *packer) encode(e *fsm.Entry) ([]byte, error) {
 		block, done := p.buffer()
 		defer done()
 		*block = s2.Encode((*block)[:cap(*block)], from)
-		if len(*block) < len(from) {
-			return append(append(make([]byte, 0, 1+len(*block)), packed), *block...), nil
+		if 1+sumSize+len(*block) < len(from) {
+			data := append(make([]byte, 0, 1+sumSize+len(*block)), packed)
+			data = binary.LittleEndian.AppendUint32(data, sum(*block))
+			return append(data, *block...), nil
 		}
 	}
 	return append(make([]byte, 0, len(from)), from...), nil
 }
+
+// errSum: the bytes of an entry are not what was written.
+const errSum = sentinelError("its checksum does not fit: the log is damaged")
+
+func sum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
 // decode reads an entry from the log.
 func (p *packer) decode(data []byte) (*fsm.Entry, error) {
 	if len(data) == 0 || data[0] != packed {
 		return fsm.DecodeEntry(data)
 	}
-	plain, done := p.buffer()
-	defer done()
+	if len(data) < 1+sumSize || binary.LittleEndian.Uint32(data[1:]) != sum(data[1+sumSize:]) {
+		return nil, fmt.Errorf("unpack log entry: %w", errSum)
+	}
 	if size := entrySize(data); size > mostUnpacked {
 		return nil, fmt.Errorf("unpack log entry: %d bytes; %d are the most that one can have", size, mostUnpacked)
 	}
+	plain, done := p.buffer()
+	defer done()
 	var err error
-	if *plain, err = s2.Decode((*plain)[:cap(*plain)], data[1:]); err != nil {
+	if *plain, err = s2.Decode((*plain)[:cap(*plain)], data[1+sumSize:]); err != nil {
 		return nil, fmt.Errorf("unpack log entry: %w", err)
 	}
 	return fsm.DecodeEntry(*plain) // it keeps no hold on the bytes
@@ -81,8 +97,8 @@ func (p *packer) decode(data []byte) (*fsm.Entry, error) {
 // entrySize gives how many bytes an entry of the log has unpacked: it says what it
 // costs to apply it, where its length says what it takes on a disk.
 func entrySize(data []byte) int {
-	if len(data) > 0 && data[0] == packed {
-		if n, err := s2.DecodedLen(data[1:]); err == nil {
+	if len(data) > 1+sumSize && data[0] == packed {
+		if n, err := s2.DecodedLen(data[1+sumSize:]); err == nil {
 			return n
 		}
 	}

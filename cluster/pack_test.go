@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/s2"
@@ -66,17 +68,30 @@ func TestADamagedEntryIsRefused(t *testing.T) {
 	if good[0] != packed {
 		t.Fatalf("an entry of %d bytes is not packed", entrySize(good))
 	}
-	const noise = 0xff
-	for what, bad := range map[string][]byte{
-		"cut short":        good[:len(good)/2],
-		"one byte":         good[:1],
-		"no block":         append([]byte{packed}, bytes.Repeat([]byte{noise}, 20)...),
-		"a block of noise": append([]byte{packed}, s2.Encode(nil, bytes.Repeat([]byte{noise}, 600))...),
-		"huge":             append(protowire.AppendVarint([]byte{packed}, mostUnpacked+1), 0),
-		"of a newer build": append([]byte{packed + 1}, good[1:]...),
+	sealed := func(block []byte) []byte {
+		return append(binary.LittleEndian.AppendUint32([]byte{packed}, sum(block)), block...)
+	}
+	noise := bytes.Repeat([]byte{0xff}, 600)
+	for what, c := range map[string]struct {
+		bad []byte
+		why string
+	}{
+		"cut short":        {good[:len(good)/2], errSum.Error()},
+		"one byte":         {good[:1], errSum.Error()},
+		"no block":         {sealed(noise), "corrupt"},
+		"a block of noise": {sealed(s2.Encode(nil, noise)), "proto"},
+		"huge":             {sealed(protowire.AppendVarint(nil, mostUnpacked+1)), "the most that one can have"},
+		"of a newer build": {append([]byte{packed + 1}, good[1:]...), "proto"},
 	} {
-		if e, err := p.decode(bad); err == nil {
-			t.Errorf("%s: read as %d commands", what, len(e.Commands))
+		if _, err := p.decode(c.bad); err == nil || !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%s: %v, want an error that says %q", what, err, c.why)
+		}
+	}
+	for i := range good {
+		bad := slices.Clone(good)
+		bad[i] ^= 1
+		if _, err := p.decode(bad); err == nil {
+			t.Errorf("read with byte %d of %d changed", i, len(good))
 		}
 	}
 }

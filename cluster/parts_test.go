@@ -351,11 +351,14 @@ func TestEachCallIsLetGoAtItsTime(t *testing.T) {
 		if len(f.table.byID) != 0 || !f.soonest.IsZero() {
 			t.Errorf("%d commands are kept, and the timer is set to %s", len(f.table.byID), f.soonest)
 		}
-		unbounded := register(101)
-		unbounded.RequestId = newRequestID()
-		for _, hold := range []time.Duration{time.Second, forever} {
+		unbounded, unboundedToo := register(101), register(102)
+		unbounded.RequestId, unboundedToo.RequestId = newRequestID(), newRequestID()
+		for _, c := range []struct {
+			cmd  fsm.Command
+			hold time.Duration
+		}{{unbounded, time.Second}, {unbounded, forever}, {unboundedToo, forever}, {unboundedToo, time.Second}} {
 			calls.Go(func() {
-				if _, err := f.propose(t.Context(), hold, unbounded); !errors.Is(err, ErrUnavailable) || time.Since(began) < time.Hour {
+				if _, err := f.propose(t.Context(), c.hold, c.cmd); !errors.Is(err, ErrUnavailable) || time.Since(began) < time.Hour {
 					t.Errorf("a call beside one without an end came back after %s: %v", time.Since(began), err)
 				}
 			})

@@ -185,6 +185,7 @@ func (p *proposer) step(look bool) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("propose %d commands: %w", draft.Len(), err)
 	}
+	b.data = nil // it is in the entry
 	out := draft.Outcome()
 	p.load.drafted(endsIn(out.Effects), b.oldest, p.view.Counts(), time.Now())
 	if p.ahead != nil {

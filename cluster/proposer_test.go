@@ -142,11 +142,11 @@ func commands(from, count int) (cmds []fsm.Command) {
 	return cmds
 }
 
-// offered makes offers of commands: every second as one that came encoded.
+// offered makes offers of commands: about every second as one that came encoded.
 func offered(cmds []fsm.Command) (offers []offer) {
-	for i, c := range cmds {
+	for _, c := range cmds {
 		o := offer{cmd: c}
-		if i%2 == 1 {
+		if id := c.GetRequestId(); len(id) > 0 && id[len(id)-1]%2 == 1 {
 			o.data, _ = proto.Marshal(c)
 		}
 		offers = append(offers, o)

@@ -37,7 +37,7 @@ type lane []queued
 
 type queued struct {
 	cmd  fsm.Command
-	data []byte // cmd, encoded; nil if it was made here
+	data []byte // cmd, encoded; nil if the leader made it
 	size int
 	at   time.Time // when it came
 }
@@ -76,6 +76,7 @@ func (l *lane) pull(b *batch, most, mostBytes int) {
 			b.reports++
 			b.since += b.taken.Sub(x.at)
 		}
+		*x = queued{} // the lane's memory may live on
 		n++
 	}
 	if *l = (*l)[n:]; len(*l) == 0 {

@@ -1,6 +1,9 @@
 package fsm
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Draft is an entry of the log in the making, applied to its machine as it
 // grows: the machine is ahead of the log by it. The leader's proposer makes one
@@ -29,6 +32,9 @@ func (d *Draft) Add(cmds ...Command) []Result { return d.AddEncoded(cmds, nil) }
 // changed any more.
 func (d *Draft) AddEncoded(cmds []Command, data [][]byte) []Result {
 	if len(data) > 0 {
+		if len(data) != len(cmds) { // the log would have other commands than the head
+			panic(fmt.Sprintf("fsm: %d encoded commands for %d", len(data), len(cmds)))
+		}
 		d.entry.encoded = append(slices.Grow(d.entry.encoded, len(data)), make([][]byte, len(d.entry.Commands)-len(d.entry.encoded))...)
 		d.entry.encoded = append(d.entry.encoded, data...)
 	}
