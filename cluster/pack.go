@@ -21,11 +21,10 @@ const (
 	mostUnpacked = 256 << 20
 	// mostKept bounds the buffers that are kept for the next entry.
 	mostKept = 4 << 20
+	// sumSize is the length of the checksum behind the first byte, of all that follows
+	// it: damage that would still unpack to commands, and to others than elsewhere, shows.
+	sumSize = 4
 )
-
-// sumSize is the length of the checksum behind the first byte, of all that follows it:
-// damage that would still unpack to commands, and to others than elsewhere, shows.
-const sumSize = 4
 
 // packer makes what the log has of entries, and reads it. The commands of an entry
 // name the same few workers, workflows and runs again and again, and its bytes are

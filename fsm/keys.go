@@ -30,19 +30,17 @@ func lessPin(a, b pinKey) bool {
 	return a.run < b.run
 }
 
-// waitKey: queued task runs of unpinned runs, by class: the task runs of one
-// class ask the same of a worker.
-type waitKey struct {
-	class    string
+// turn is the place of a task run among those that wait for the same.
+type turn struct {
 	priority int32 // negated: high first
 	seq      Seq
 	task     TaskRunID
 }
 
-func lessWait(a, b waitKey) bool {
-	if a.class != b.class {
-		return a.class < b.class
-	}
+// foremost is a priority before that of any task run.
+const foremost = -1 << 30
+
+func (a turn) before(b turn) bool {
 	if a.priority != b.priority {
 		return a.priority < b.priority
 	}
@@ -50,6 +48,20 @@ func lessWait(a, b waitKey) bool {
 		return a.seq < b.seq
 	}
 	return a.task < b.task
+}
+
+// waitKey: queued task runs of unpinned runs, by class: the task runs of one
+// class ask the same of a worker.
+type waitKey struct {
+	class string
+	turn
+}
+
+func lessWait(a, b waitKey) bool {
+	if a.class != b.class {
+		return a.class < b.class
+	}
+	return a.before(b.turn)
 }
 
 // parkList says in which of a worker's three lists a pinned task run waits.
@@ -63,11 +75,9 @@ const (
 
 // parkKey: queued task runs of pinned runs, by their worker.
 type parkKey struct {
-	worker   WorkerID
-	list     parkList
-	priority int32
-	seq      Seq
-	task     TaskRunID
+	worker WorkerID
+	list   parkList
+	turn
 }
 
 func lessPark(a, b parkKey) bool {
@@ -77,13 +87,7 @@ func lessPark(a, b parkKey) bool {
 	if a.list != b.list {
 		return a.list < b.list
 	}
-	if a.priority != b.priority {
-		return a.priority < b.priority
-	}
-	if a.seq != b.seq {
-		return a.seq < b.seq
-	}
-	return a.task < b.task
+	return a.before(b.turn)
 }
 
 // parkCount is how many task runs wait in each list of a worker.

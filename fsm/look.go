@@ -40,7 +40,7 @@ func (v View) Parked(w WorkerID, hard bool) iter.Seq[*TaskRun] {
 	return func(yield func(*TaskRun) bool) {
 		for _, l := range lists {
 			on := true
-			v.st.parked.Ascend(parkKey{worker: w, list: l, priority: -1 << 30}, func(k parkKey) bool {
+			v.st.parked.Ascend(parkKey{worker: w, list: l, turn: turn{priority: foremost}}, func(k parkKey) bool {
 				if k.worker != w || k.list != l {
 					return false
 				}
@@ -73,7 +73,7 @@ func (h QueueHead) Before(o QueueHead) bool {
 // Class gives the first waiting task run of the first class at or after the
 // given one.
 func (v View) Class(from string) (QueueHead, bool) {
-	k, ok := v.st.waiting.first(waitKey{class: from, priority: -1 << 30})
+	k, ok := v.st.waiting.first(waitKey{class: from, turn: turn{priority: foremost}})
 	return QueueHead{k.class, -k.priority, k.seq, k.task}, ok
 }
 

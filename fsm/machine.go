@@ -86,8 +86,7 @@ func (m *Machine) Peek() View { return View{st: m.st} }
 func (m *Machine) Stamp() Stamp { return m.st.stamp }
 
 // effect asks for a wake-up, unless the same command, or another deadline, has just
-// done so: what it does
-// to a run it mostly says several times.
+// done so: what it does to a run it mostly says several times.
 func (m *Machine) effect(kind EffectKind, id string) {
 	const few = 4
 	e := Effect{kind, id}

@@ -122,7 +122,7 @@ func (s *State) parkKeyOf(t *TaskRun) (parkKey, bool) {
 	case t.Overflow:
 		list = parkOverflow
 	}
-	return parkKey{p.Worker, list, s.orderOf(t), t.QueueSeq, t.ID}, true
+	return parkKey{p.Worker, list, s.turnOf(t)}, true
 }
 
 // restlessAt reports whether a task run parked there does not simply wait on
@@ -137,14 +137,15 @@ func (s *State) restlessAt(k parkKey, t *TaskRun) bool {
 }
 
 func (s *State) waitKeyOf(t *TaskRun) waitKey {
-	return waitKey{s.classOf(t), s.orderOf(t), t.QueueSeq, t.ID}
+	return waitKey{s.classOf(t), s.turnOf(t)}
 }
 
-func (s *State) orderOf(t *TaskRun) int32 {
+func (s *State) turnOf(t *TaskRun) turn {
+	k := turn{seq: t.QueueSeq, task: t.ID}
 	if r, ok := s.runs.Get(t.Run); ok {
-		return -r.Priority
+		k.priority = -r.Priority
 	}
-	return 0
+	return k
 }
 
 // classOf names what the task run asks of a worker: its version's task, and

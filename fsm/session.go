@@ -153,7 +153,7 @@ func (m *Machine) lose(w *Worker, reason string) {
 // noteLosses marks what is not content to wait for a worker that was lost. It
 // looks at nothing else: many more may wait.
 func (m *Machine) noteLosses(id WorkerID) {
-	m.st.restless.Ascend(parkKey{worker: id, priority: -1 << 30}, func(k parkKey) bool {
+	m.st.restless.Ascend(parkKey{worker: id, turn: turn{priority: foremost}}, func(k parkKey) bool {
 		if k.worker != id {
 			return false
 		}

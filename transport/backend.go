@@ -20,9 +20,10 @@ type Backend interface {
 	// ProposeWithin hands a command to the leader, wherever that is, and answers
 	// after this node has applied it, so that the caller reads its own write.
 	// It fills in the command's request id. It waits no longer than hold, also for a
-	// leader, and until ctx ends; callers of one command as long as the most patient. A refusal comes in the Result, not as an error; an error
-	// means that the outcome is unknown or that there was no quorum in time; but
-	// one that wraps ErrOverloaded that nothing was done.
+	// leader, and until ctx ends; callers of one command as long as the most patient.
+	// A refusal comes in the Result, not as an error; an error means that the outcome is
+	// unknown or that there was no quorum in time; but one that wraps ErrOverloaded that
+	// nothing was done.
 	ProposeWithin(ctx context.Context, hold time.Duration, cmd fsm.Command) (fsm.Result, error)
 
 	// Vouch notes that a worker was heard of at this node. It never blocks and
