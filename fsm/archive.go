@@ -144,7 +144,7 @@ func appendDecoded[T any, P objectPtr[T]](list []P, body []byte) ([]P, error) {
 // It is for reading only, not for Fork.
 func (v View) Past(list ...*Archived) View {
 	s := *v.st
-	s.runs, s.tasks, s.pins = newTable[RunID, *Run](), newTable[TaskRunID, *TaskRun](), newTable[RunID, *Pin]()
+	s.runs, s.tasks, s.pins = newRecalled[RunID, *Run](), newRecalled[TaskRunID, *TaskRun](), newTable[RunID, *Pin]()
 	s.runOrder, s.logs, s.chunks = newTable[Seq, RunID](), newTable[string, *LogLine](), newTable[string, *Chunk]()
 	for _, a := range list {
 		s.runs.Set(a.Run.ID, a.Run)

@@ -68,14 +68,16 @@ func (m *Machine) assign(c *limpetv1.Assign) (Result, *Refusal) {
 	if calm {
 		m.calm(t.Run, t.ID)
 	}
-	used := room.take(def.Slots, 1)
-	used.LastAssigned = s.seq
+	at := s.seq
 	if bugs.On(bugs.MapOrder) {
-		for at := range map[Seq]bool{s.seq: true, s.seq - 1: true} { //det:ok a deliberate bug
-			used.LastAssigned = at
+		for seq := range map[Seq]bool{s.seq: true, s.seq - 1: true} { //det:ok a deliberate bug
+			at = seq
 		}
 	}
-	s.setWorker(used)
+	if lender != nil {
+		s.setWorker(room)
+	}
+	s.charge(room, def.Slots, 1, at)
 	m.effect(WorkerChanged, string(w.ID))
 	m.taskChanged(&n)
 	return Result{IDs: []string{string(n.ID), string(w.ID)}}, nil

@@ -105,7 +105,10 @@ type ending struct {
 
 // end carries an ending out.
 func (m *Machine) end(e ending) {
-	if t, ok := m.st.tasks.Get(e.task); ok && e.task != "" {
+	if e.task == "" {
+		return
+	}
+	if t, ok := m.st.tasks.Get(e.task); ok {
 		m.finish(t, e.status, nil, e.why)
 	}
 }

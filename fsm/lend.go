@@ -42,22 +42,25 @@ func (s *State) lender(t *TaskRun, w *Worker) *TaskRun {
 }
 
 // giveBack returns the slots that an ending task run had taken over to their
-// lender, and gives the worker as it is then. They stay lent where the lender
-// asks for more than is free: it goes on without them.
-func (m *Machine) giveBack(t *TaskRun, w *Worker) *Worker {
+// lender at the worker. They stay lent where the lender asks for more than is free:
+// it goes on without them.
+func (m *Machine) giveBack(t *TaskRun, w *Worker) {
+	if t.Lender == "" {
+		return
+	}
 	s := m.st
 	p, ok := s.tasks.Get(t.Lender)
-	if t.Lender == "" || !ok || p.LentTo != t.ID || !p.Status.Held() || p.Worker != w.ID {
-		return w
+	if !ok || p.LentTo != t.ID || !p.Status.Held() || p.Worker != w.ID {
+		return
 	}
 	need := s.taskOf(p).Slots
 	if !w.Fits(need) {
-		return w
+		return
 	}
 	n := *p
 	n.LentTo = ""
 	s.setTask(&n)
-	return w.take(need, 1)
+	s.charge(w, need, 1, 0)
 }
 
 // Borrower gives the first queued task run that may take over the slots of a

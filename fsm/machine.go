@@ -34,7 +34,13 @@ type Machine struct {
 }
 
 // NewMachine gives the machine of an empty log.
-func NewMachine() *Machine { return &Machine{st: newState()} }
+func NewMachine() *Machine { return machineOf(newState()) }
+
+// machineOf gives the machine that owns a state.
+func machineOf(s *State) *Machine {
+	s.runs.on, s.tasks.on = true, true
+	return &Machine{st: s}
+}
 
 // Apply applies one entry of the log.
 func (m *Machine) Apply(e *Entry) Outcome {
@@ -73,7 +79,7 @@ func (m *Machine) ApplyCommands(cmds []Command) Outcome {
 
 // Clone gives a copy that shares nothing mutable: O(1). The leader speculates
 // on one.
-func (m *Machine) Clone() *Machine { return &Machine{st: m.st.clone()} }
+func (m *Machine) Clone() *Machine { return machineOf(m.st.clone()) }
 
 // View gives a frozen copy for readers: O(1).
 func (m *Machine) View() View { return View{st: m.st.clone()} }

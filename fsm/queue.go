@@ -151,7 +151,7 @@ func (s *State) turnOf(t *TaskRun) turn {
 // classOf names what the task run asks of a worker: its version's task, and
 // the labels that its trigger gave.
 func (s *State) classOf(t *TaskRun) string {
-	class := string(t.Version) + "/" + itoa(t.Index)
+	class := s.taskOf(t).class
 	if r, ok := s.runs.Get(t.Run); ok && len(r.Labels) > 0 {
 		h := fnv.New64a()
 		for i := range r.Labels {

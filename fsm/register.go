@@ -74,7 +74,10 @@ func (v *Version) parse() *Refusal {
 			return no
 		}
 	}
+	v.conditional = false
 	for i := range v.Tasks {
+		v.Tasks[i].class = string(v.ID) + "/" + itoa(i)
+		v.conditional = v.conditional || len(v.Tasks[i].Conditions) > 0
 		for _, p := range v.Tasks[i].Parents {
 			v.Tasks[p].Children = append(v.Tasks[p].Children, i)
 		}

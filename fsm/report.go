@@ -143,12 +143,12 @@ func (m *Machine) freeSlots(t *TaskRun) {
 	s := m.st
 	if w, ok := s.workers.Get(t.Worker); ok {
 		if t.counted() {
-			w = w.take(s.taskOf(t).Slots, -1)
+			w = s.charge(w, s.taskOf(t).Slots, -1, 0)
 			if bugs.On(bugs.DoubleFree) {
-				w = w.take(s.taskOf(t).Slots, -1)
+				w = s.charge(w, s.taskOf(t).Slots, -1, 0)
 			}
 		}
-		s.setWorker(m.giveBack(t, w))
+		m.giveBack(t, w)
 		m.effect(WorkerChanged, string(w.ID))
 	}
 }

@@ -71,7 +71,7 @@ func (in *loader) finish(count int64) (*Machine, error) {
 		})
 	}
 	in.s.rebuild()
-	return &Machine{st: in.s}, nil
+	return machineOf(in.s), nil
 }
 
 // read gets the next record into the frame.
@@ -113,14 +113,14 @@ func (in *loader) load(kind byte, body []byte) error {
 	case kindWorker:
 		return put(c, s.workers, body, func(w *Worker) WorkerID { return w.ID })
 	case kindRun:
-		return put(c, s.runs, body, func(r *Run) RunID {
+		return put(c, s.runs.table, body, func(r *Run) RunID {
 			if len(r.Tasks) == 1 && string(r.Tasks[0]) == string(r.ID) {
 				r.Tasks[0] = TaskRunID(r.ID) // one text in memory, not two
 			}
 			return r.ID
 		})
 	case kindTaskRun:
-		return put(c, s.tasks, body, func(t *TaskRun) TaskRunID {
+		return put(c, s.tasks.table, body, func(t *TaskRun) TaskRunID {
 			if string(t.Run) == string(t.ID) {
 				t.Run = RunID(t.ID)
 			}

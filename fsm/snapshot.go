@@ -89,8 +89,8 @@ func (s *State) records(visit func(kind byte, o object) error) error {
 	}
 	return errors.Join(
 		scan(s.keys, kindKey, visit), scan(s.tenants, kindTenant, visit), scan(s.workflows, kindWorkflow, visit),
-		scan(s.versions, kindVersion, visit), scan(s.workers, kindWorker, visit), scan(s.runs, kindRun, visit),
-		scan(s.tasks, kindTaskRun, visit), scan(s.pins, kindPin, visit), scan(s.requests, kindRequest, visit),
+		scan(s.versions, kindVersion, visit), scan(s.workers, kindWorker, visit), scan(s.runs.table, kindRun, visit),
+		scan(s.tasks.table, kindTaskRun, visit), scan(s.pins, kindPin, visit), scan(s.requests, kindRequest, visit),
 		s.scanChildren(visit), scan(s.events, kindEvent, visit), scan(s.cases, kindCase, visit),
 		scan(s.logs, kindLogLine, visit), scan(s.chunks, kindChunk, visit),
 		scan(s.audits, kindAudit, visit),

@@ -8,14 +8,15 @@ type State struct {
 	stamp     Stamp
 	clusterID string
 	settings  Settings
+	fresh     *brand // of what no copy of the state has; nil if there is nothing
 
 	keys      table[string, *Key]
 	tenants   table[TenantID, *Tenant]
 	workflows table[WorkflowID, *Workflow]
 	versions  table[VersionID, *Version]
 	workers   table[WorkerID, *Worker]
-	runs      table[RunID, *Run]
-	tasks     table[TaskRunID, *TaskRun]
+	runs      recalled[RunID, *Run]
+	tasks     recalled[TaskRunID, *TaskRun]
 	pins      table[RunID, *Pin]
 	children  table[string, RunID]
 	requests  table[string, *request]
@@ -57,8 +58,8 @@ func newState() *State {
 		settings: DefaultSettings(),
 		keys:     newTable[string, *Key](), tenants: newTable[TenantID, *Tenant](),
 		workflows: newTable[WorkflowID, *Workflow](), versions: newTable[VersionID, *Version](),
-		workers: newTable[WorkerID, *Worker](), runs: newTable[RunID, *Run](),
-		tasks: newTable[TaskRunID, *TaskRun](), pins: newTable[RunID, *Pin](),
+		workers: newTable[WorkerID, *Worker](), runs: newRecalled[RunID, *Run](),
+		tasks: newRecalled[TaskRunID, *TaskRun](), pins: newTable[RunID, *Pin](),
 		children: newTable[string, RunID](), requests: newTable[string, *request](),
 		names: newTable[string, WorkflowID](), runOrder: newTable[Seq, RunID](), recent: newTable[Seq, string](),
 		finished: newIndex(lessAge), gone: newIndex(lessAge), held: newIndex(lessHeld), pinned: newIndex(lessPin),
@@ -75,6 +76,9 @@ func newState() *State {
 // clone is O(number of tables). The two states share their objects, which are
 // immutable, and copy tree nodes on write.
 func (s *State) clone() *State {
+	if s.fresh != nil { // a view's never is, and others read it meanwhile
+		s.fresh = nil
+	}
 	n := *s
 	n.keys, n.tenants, n.workflows, n.versions = s.keys.clone(), s.tenants.clone(), s.workflows.clone(), s.versions.clone()
 	n.workers, n.runs, n.tasks, n.pins = s.workers.clone(), s.runs.clone(), s.tasks.clone(), s.pins.clone()

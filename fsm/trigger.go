@@ -97,7 +97,11 @@ func (m *Machine) planPin(tenant TenantID, p *plan) *Refusal {
 	s := m.st
 	want := p.spec.GetDesiredWorker()
 	if want == "" {
-		if t, ok := s.tasks.Get(TaskRunID(p.spec.GetParentTaskRunId())); ok && p.version.Sticky != StrategyNone && t.Status.Held() {
+		parent := TaskRunID(p.spec.GetParentTaskRunId())
+		if parent == "" || p.version.Sticky == StrategyNone {
+			return nil
+		}
+		if t, ok := s.tasks.Get(parent); ok && t.Status.Held() {
 			p.prefer = t.Worker
 		}
 		return nil
@@ -153,9 +157,16 @@ func (m *Machine) startRun(tenant TenantID, p *plan) {
 			ID: r.Tasks[i], Run: r.ID, Tenant: tenant, Version: v.ID, Index: i, Status: Blocked,
 			Waiting: int32(len(v.Tasks[i].Parents)),
 		}
-		s.setTask(t)
+		if !v.conditional && t.Waiting == 0 && i != v.OnFailure {
+			m.enqueue(t) // what ready comes to
+		} else {
+			s.setTask(t)
+		}
 	}
 	for i := range v.Tasks {
+		if !v.conditional {
+			break
+		}
 		if t, _ := s.tasks.Get(r.Tasks[i]); t.Waiting == 0 && i != v.OnFailure {
 			n := *t
 			m.end(m.ready(&n))

@@ -46,7 +46,7 @@ func (v View) Settings() Settings { return v.st.settings }
 
 // Fork gives a machine that starts from this state and shares nothing mutable
 // with it.
-func (v View) Fork() *Machine { return &Machine{st: v.st.clone()} }
+func (v View) Fork() *Machine { return machineOf(v.st.clone()) }
 
 // Keys gives the token signing keys.
 func (v View) Keys() []*Key { return v.st.keys.Values() }

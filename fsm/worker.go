@@ -1,6 +1,10 @@
 package fsm
 
-import "github.com/limpet-dev/limpet/internal/bugs"
+import (
+	"slices"
+
+	"github.com/limpet-dev/limpet/internal/bugs"
+)
 
 // Mode is what an operator, or the worker's own shutdown, set it to.
 type Mode uint8
@@ -89,6 +93,7 @@ type Worker struct {
 	QuietUntil Instant
 
 	profile profileKey // derived: what the scheduler groups workers by
+	brand   *brand
 }
 
 func (w *Worker) fields(c *codec) {
@@ -202,14 +207,45 @@ func (w *Worker) slotIndex(t string) int {
 // free again (sign -1).
 func (w *Worker) take(request []Slots, sign int32) *Worker {
 	n := *w
-	n.Used = append([]Slots(nil), w.Used...)
-	for i := range request {
-		if j := n.slotIndex(request[i].Type); j >= 0 {
-			n.Used[j].Units = max(0, n.Used[j].Units+sign*request[i].Units)
-		}
-	}
+	n.Used = slices.Clone(w.Used)
+	n.count(request, sign)
 	return &n
 }
+
+func (w *Worker) count(request []Slots, sign int32) {
+	for i := range request {
+		if j := w.slotIndex(request[i].Type); j >= 0 {
+			w.Used[j].Units = max(0, w.Used[j].Units+sign*request[i].Units)
+		}
+	}
+}
+
+// charge counts units as used at a worker of the table (sign 1) or free again (sign
+// -1), and gives the worker as it is then. At is when it was assigned something; 0 if
+// it was not. It is counted up and down for every task run, so it is copied only
+// where somebody else may have it.
+func (s *State) charge(w *Worker, request []Slots, sign int32, at Seq) *Worker {
+	s.unindexWorker(w)
+	if s.fresh == nil {
+		s.fresh = new(brand)
+	}
+	if w.brand != s.fresh {
+		n := *w
+		n.Used, n.brand = slices.Clone(w.Used), s.fresh
+		w = &n
+		s.workers.Set(w.ID, w)
+	}
+	w.count(request, sign)
+	if at != 0 {
+		w.LastAssigned = at
+	}
+	s.indexWorker(w)
+	return w
+}
+
+// brand is on the objects that only one state has: they were made since it was last
+// copied, so it may change them.
+type brand struct{ _ byte }
 
 // quietLoad is what being quiet adds to a worker's load: it comes after every
 // worker that is not, even a full one.

@@ -80,6 +80,8 @@ type Version struct {
 	// Unserved names the features that the definition uses and this build does
 	// not serve; a trigger is refused while there are any.
 	Unserved []string
+
+	conditional bool // a task has conditions
 }
 
 func (v *Version) fields(c *codec) {
@@ -106,6 +108,8 @@ type Task struct {
 	Labels           []LabelWish   // sorted by key
 	UserData         string
 	Conditions       []Condition
+
+	class string // names it among the tasks of all versions
 }
 
 // Slots is a number of units of one slot type.
