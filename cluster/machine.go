@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -198,7 +199,7 @@ const errOlder = sentinelError("the snapshot is older than the state")
 // back, and with it the configuration: Raft looks at its term only. What is
 // applied is committed, so no other snapshot can be older.
 func (f *machine) Restore(rc io.ReadCloser) error {
-	in := &counted{Reader: rc}
+	in := &counted{Reader: unpackSnapshot(rc)}
 	m, err := fsm.ReadSnapshot(in)
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
@@ -231,8 +232,9 @@ func (s snapshot) Persist(sink raft.SnapshotSink) error {
 	if s.before != nil {
 		s.before()
 	}
-	out := &counted{Writer: sink}
-	if err := s.view.WriteSnapshot(out); err != nil {
+	pack := packSnapshot(sink)
+	out := &counted{Writer: pack}
+	if err := errors.Join(s.view.WriteSnapshot(out), pack.Close()); err != nil {
 		_ = sink.Cancel()
 		return fmt.Errorf("write snapshot: %w", err)
 	}

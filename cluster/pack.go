@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/s2"
@@ -91,6 +93,24 @@ func (p *packer) decode(data []byte) (*fsm.Entry, error) {
 		return nil, fmt.Errorf("unpack log entry: %w", err)
 	}
 	return fsm.DecodeEntry(*plain) // it keeps no hold on the bytes
+}
+
+// packSnapshot gives a writer of a snapshot that is packed into another, as one S2
+// stream: most of what it costs is what the kernel does with each byte. It is whole
+// once it is closed, which does not close the other.
+func packSnapshot(w io.Writer) io.WriteCloser { return s2.NewWriter(w, s2.WriterConcurrency(1)) }
+
+// streamed is the first byte of a packed snapshot: one that is not begins with the
+// kind of its first record, a small number.
+const streamed byte = 0xff
+
+// unpackSnapshot gives what a snapshot held before it was packed, if it was.
+func unpackSnapshot(r io.Reader) io.Reader {
+	br := bufio.NewReader(r)
+	if first, err := br.Peek(1); err != nil || first[0] != streamed {
+		return br // also if it is empty, or cannot be read: whoever reads it will see
+	}
+	return s2.NewReader(br)
 }
 
 // entrySize gives how many bytes an entry of the log has unpacked: it says what it

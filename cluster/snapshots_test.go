@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -45,5 +47,41 @@ func TestTheLengthOfASnapshotIsKnown(t *testing.T) {
 	}
 	if n := uint64(text.Len()); n == 0 || out.bytes != n || in.bytes != n {
 		t.Errorf("%d bytes: %d counted when written, %d when read", n, out.bytes, in.bytes)
+	}
+}
+
+func TestASnapshotIsReadPackedAndNot(t *testing.T) {
+	bed := fsm.NewMachine()
+	bed.Apply(&fsm.Entry{Stamp: fsm.Stamp{Instant: 1}, Commands: []fsm.Command{bootstrap(), register(1), register(2), register(3), register(4), register(5)}})
+	var plain, packed bytes.Buffer
+	if err := bed.View().WriteSnapshot(&plain); err != nil {
+		t.Fatal(err)
+	}
+	w := packSnapshot(&packed)
+	if err := errors.Join(bed.View().WriteSnapshot(w), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	want := bed.View().Hash()
+	for name, b := range map[string][]byte{"packed": packed.Bytes(), "not packed": plain.Bytes()} {
+		m, err := fsm.ReadSnapshot(unpackSnapshot(bytes.NewReader(b)))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := m.View().Hash(); got != want {
+			t.Errorf("%s: hash %x, want %x", name, got, want)
+		}
+	}
+	if 2*packed.Len() > plain.Len() {
+		t.Errorf("%d bytes were packed into %d", plain.Len(), packed.Len())
+	}
+	for i := range packed.Bytes() {
+		damaged := bytes.Clone(packed.Bytes())
+		damaged[i]++
+		if m, err := fsm.ReadSnapshot(unpackSnapshot(bytes.NewReader(damaged))); err == nil && m.View().Hash() != want {
+			t.Fatalf("with another byte %d it is read, as another state", i)
+		}
+		if _, err := fsm.ReadSnapshot(unpackSnapshot(bytes.NewReader(packed.Bytes()[:i]))); err == nil {
+			t.Fatalf("the first %d bytes of it are read", i)
+		}
 	}
 }

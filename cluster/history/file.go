@@ -1,12 +1,11 @@
 package history
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,14 +14,12 @@ import (
 	"github.com/limpet-dev/limpet/fsm"
 )
 
-// The buckets of a file: records by mark, and the marks by id of a run or of a
-// task run with an id of its own.
+// The buckets of a file: blocks of records by the mark of the last run in them, and
+// those marks by id of a run or of a task run with an id of its own.
 const (
 	runsBucket = "runs"
 	idsBucket  = "ids"
 )
-
-const sumSize = 4
 
 // file is one database.
 type file struct {
@@ -76,17 +73,15 @@ func (f *file) look() error {
 		if fresh = runs == nil || ids == nil; fresh {
 			return nil
 		}
-		key, record := runs.Cursor().Last()
+		key, value := runs.Cursor().Last()
 		if key == nil {
 			return nil
 		}
-		a, err := readRecord(record)
-		if err != nil {
-			return err
-		}
 		f.last = markFrom(key)
-		f.wall.Store(a.Run.FinishedWall)
-		return nil
+		return readValue(value, func(a *fsm.Archived) bool {
+			f.wall.Store(max(f.wall.Load(), a.Run.FinishedWall))
+			return true
+		})
 	})
 	if err != nil || !fresh {
 		return err
@@ -125,34 +120,14 @@ func (f *file) full(bytes int64, age time.Duration, now time.Time) bool {
 
 func (f *file) write(runs []*fsm.Archived) error {
 	last, wall := f.last, f.wall.Load()
+	for _, a := range runs {
+		if m := markOf(a.Run); last.before(m) {
+			last = m
+		}
+		wall = max(wall, a.Run.FinishedWall)
+	}
 	err := guard(func() error {
-		return f.db.Update(func(tx *bbolt.Tx) error {
-			records, ids := tx.Bucket([]byte(runsBucket)), tx.Bucket([]byte(idsBucket))
-			records.FillPercent = 1 // keys only ever come at the end
-			for _, a := range runs {
-				m := markOf(a.Run)
-				if last.before(m) {
-					last = m
-				}
-				wall = max(wall, a.Run.FinishedWall)
-				key := m.key()
-				if err := records.Put(key, seal(a)); err != nil {
-					return err
-				}
-				if err := ids.Put(shortID(string(a.Run.ID)), key); err != nil {
-					return err
-				}
-				for _, t := range a.Tasks {
-					if string(t.ID) == string(a.Run.ID) {
-						continue
-					}
-					if err := ids.Put(shortID(string(t.ID)), key); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		})
+		return f.db.Update(func(tx *bbolt.Tx) error { return put(tx, runs, f.last) })
 	})
 	if err != nil {
 		return err
@@ -167,36 +142,97 @@ func (f *file) write(runs []*fsm.Archived) error {
 	})
 }
 
-func (f *file) get(id string) (a *fsm.Archived, err error) {
+// put writes runs in blocks; those that did not end after the newest that is kept,
+// which is rare, alone, so that the blocks of a file do not overlap.
+func put(tx *bbolt.Tx, runs []*fsm.Archived, newest mark) error {
+	records, ids := tx.Bucket([]byte(runsBucket)), tx.Bucket([]byte(idsBucket))
+	records.FillPercent = 1 // keys only ever come at the end
+	var b block
+	for from := 0; from < len(runs); {
+		to := from
+		for to < len(runs) && (to == from || b.fits(markOf(runs[to].Run), newest)) {
+			b.add(runs[to], markOf(runs[to].Run))
+			to++
+		}
+		if newest.before(b.last) {
+			newest = b.last
+		}
+		key := b.last.key()
+		for _, a := range runs[from:to] {
+			if err := ids.Put(shortID(string(a.Run.ID)), key); err != nil {
+				return err
+			}
+			for _, t := range a.Tasks {
+				if string(t.ID) == string(a.Run.ID) {
+					continue
+				}
+				if err := ids.Put(shortID(string(t.ID)), key); err != nil {
+					return err
+				}
+			}
+		}
+		if err := records.Put(key, b.seal()); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
+}
+
+// get finds a run by its id or by that of one of its task runs.
+func (f *file) get(id string) (found *fsm.Archived, err error) {
 	err = guard(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
 			key := tx.Bucket([]byte(idsBucket)).Get(shortID(id))
 			if key == nil {
 				return nil
 			}
-			a, err = readRecord(tx.Bucket([]byte(runsBucket)).Get(key))
-			return err
+			return readValue(tx.Bucket([]byte(runsBucket)).Get(key), func(a *fsm.Archived) bool {
+				if is(a, id) {
+					found = a
+				}
+				return found == nil
+			})
 		})
 	})
-	return a, err
+	return found, err
 }
 
+// is says whether an id is that of the run or of one of its task runs.
+func is(a *fsm.Archived, id string) bool {
+	return string(a.Run.ID) == id || slices.ContainsFunc(a.Tasks, func(t *fsm.TaskRun) bool { return string(t.ID) == id })
+}
+
+// newest visits the runs that ended before a mark, those that ended last first, until
+// visit says no.
 func (f *file) newest(upTo mark, visit func(*fsm.Archived) bool) (more bool, err error) {
 	more = true
 	err = guard(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
 			c := tx.Bucket([]byte(runsBucket)).Cursor()
-			before := c.Prev
-			if key, _ := c.Seek(upTo.key()); key == nil {
-				before = c.Last
+			// A value has the key of its last run: the first one not before the mark may
+			// have some before it.
+			key, value := c.Seek(upTo.key())
+			if key == nil {
+				key, value = c.Last()
 			}
-			key, record := before()
-			for ; key != nil && more; key, record = c.Prev() {
-				a, err := readRecord(record)
+			for ; key != nil && more; key, value = c.Prev() {
+				var runs []*fsm.Archived
+				err := readValue(value, func(a *fsm.Archived) bool {
+					earlier := markOf(a.Run).before(upTo)
+					if earlier {
+						runs = append(runs, a)
+					}
+					return earlier
+				})
 				if err != nil {
 					return err
 				}
-				more = visit(a)
+				for _, a := range slices.Backward(runs) {
+					if more = visit(a); !more {
+						break
+					}
+				}
 			}
 			return nil
 		})
@@ -209,26 +245,4 @@ func (f *file) close() error {
 		return nil
 	}
 	return f.db.Close()
-}
-
-// seal gives a record with its checksum.
-func seal(a *fsm.Archived) []byte {
-	b := a.Encode(make([]byte, sumSize, a.Size()))
-	binary.BigEndian.PutUint32(b, crc32.ChecksumIEEE(b[sumSize:]))
-	return b
-}
-
-func open(b []byte) ([]byte, error) {
-	if len(b) < sumSize || binary.BigEndian.Uint32(b) != crc32.ChecksumIEEE(b[sumSize:]) {
-		return nil, fmt.Errorf("%w: the checksum of a record is wrong", errDamaged)
-	}
-	return b[sumSize:], nil
-}
-
-func readRecord(sealed []byte) (*fsm.Archived, error) {
-	b, err := open(sealed)
-	if err != nil {
-		return nil, err
-	}
-	return fsm.DecodeArchived(b) // it keeps no hold on what is gone after the transaction
 }

@@ -2,7 +2,9 @@ package history_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -172,9 +174,7 @@ func TestOldestFilesGoWhenTheStoreIsTooLarge(t *testing.T) {
 		var batch []*fsm.Archived
 		for range 8 {
 			n++
-			a := run(n)
-			a.Run.Input = bytes.Repeat([]byte("x"), 64<<10)
-			batch = append(batch, a)
+			batch = append(batch, withInput(run(n), 64<<10))
 		}
 		s.Add(batch)
 		flush(t, s)
@@ -197,8 +197,13 @@ func TestOldestFilesGoWhenTheStoreIsTooLarge(t *testing.T) {
 	}
 }
 
+// withInput gives the run an input that cannot be packed, always the same.
 func withInput(a *fsm.Archived, n int) *fsm.Archived {
-	a.Run.Input = bytes.Repeat([]byte("x"), n)
+	r := rand.New(rand.NewPCG(uint64(a.Run.FinishedAt), 0))
+	a.Run.Input = make([]byte, 0, n+8)
+	for len(a.Run.Input) < n {
+		a.Run.Input = binary.LittleEndian.AppendUint64(a.Run.Input, r.Uint64())
+	}
 	return a
 }
 
@@ -275,15 +280,24 @@ func spoil(t *testing.T, dir string, damage func([]byte) []byte) {
 	}
 }
 
-// TestFlippedByteIsAnErrorAndNotAWrongResult: the caller asks another node then.
+// TestFlippedByteIsAnErrorAndNotAWrongResult: the caller asks another node then. What
+// was written at another time is not touched by it.
 func TestFlippedByteIsAnErrorAndNotAWrongResult(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, history.Config{Dir: dir})
-	s.Add([]*fsm.Archived{withInput(run(1), 1<<10), run(2)})
+	s.Add([]*fsm.Archived{withInput(run(1), 1<<10)})
+	flush(t, s)
+	s.Add([]*fsm.Archived{run(2)})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	spoil(t, dir, func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("xxxxxxxx"), []byte("xxxyxxxx")) })
+	text := withInput(run(1), 1<<10).Run.Input[512:528]
+	spoil(t, dir, func(b []byte) []byte {
+		if !bytes.Contains(b, text) {
+			t.Fatal("the input is not in the file")
+		}
+		return bytes.ReplaceAll(b, text, append([]byte{text[0] + 1}, text[1:]...))
+	})
 	s = open(t, history.Config{Dir: dir})
 	if a, ok, err := s.Get(string(run(1).Run.ID)); ok || err == nil {
 		t.Fatalf("a changed record was given out: %v", a)

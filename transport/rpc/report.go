@@ -95,7 +95,7 @@ func (d *dispatcher) take(ctx context.Context, t fsm.TenantID, rep report) error
 	if err != nil || cmd == nil {
 		return err
 	}
-	_, err = d.propose(ctx, fmt.Sprintf("report %s on task run %s", rep.kind, rep.taskRun), cmd)
+	_, err = d.propose(ctx, "report "+rep.kind.String()+" on task run "+string(rep.taskRun), cmd)
 	var refusal *fsm.Refusal
 	if !errors.As(err, &refusal) {
 		return err

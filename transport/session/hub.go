@@ -201,6 +201,7 @@ func (h *Hub) open(st Stream) (*session, *Gate, error) {
 		wake:       make(chan struct{}, 1),
 		superseded: make(chan struct{}),
 		sent:       map[fsm.TaskRunID]sent{},
+		held:       map[fsm.TaskRunID]int32{},
 	}
 	if old := h.sessions[st.Worker]; old != nil {
 		close(old.superseded)

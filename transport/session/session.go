@@ -48,6 +48,10 @@ type session struct {
 	superseded chan struct{} // closed when a newer stream of the worker is here
 
 	sent map[fsm.TaskRunID]sent
+	// held and list are what the worker holds, while compare looks at it; they are
+	// kept because it does so for every entry.
+	held map[fsm.TaskRunID]int32
+	list []*fsm.TaskRun
 	// doubtful are attempts that were assigned before this session: an earlier
 	// one may have delivered them. Nil once they have waited long enough.
 	doubtful map[fsm.TaskRunID]int32
@@ -203,19 +207,22 @@ func (s *session) compare(ctx context.Context, gate *Gate) error {
 		return nil
 	case fsm.LeaseLive:
 	}
-	held := map[fsm.TaskRunID]*fsm.TaskRun{}
+	clear(s.held)
 	for t := range view.Assignments(w.ID) {
-		held[t.ID] = t
+		s.held[t.ID] = t.Attempt
+		s.list = append(s.list, t)
 	}
 	// Cancels go first: a new attempt of the same task run may follow.
-	if err := s.cancelOld(view, w, held); err != nil {
+	if err := s.cancelOld(view, w); err != nil {
 		return err
 	}
-	for t := range view.Assignments(w.ID) {
+	for _, t := range s.list {
 		if err := s.start(ctx, view, t); err != nil {
 			return err
 		}
 	}
+	clear(s.list) // or it would keep what the state has forgotten
+	s.list = s.list[:0]
 	return nil
 }
 
@@ -237,7 +244,9 @@ func (s *session) start(ctx context.Context, view fsm.View, t *fsm.TaskRun) erro
 	if t.Status == fsm.Running {
 		now.executeBy = t.ExecuteBy
 	}
-	s.sent[t.ID] = now
+	if !known || before != now {
+		s.sent[t.ID] = now
+	}
 	return nil
 }
 
@@ -271,9 +280,9 @@ func (s *session) tooLarge(ctx context.Context, t *fsm.TaskRun, size int) error 
 }
 
 // cancelOld tells the worker of attempts that it should no longer work on.
-func (s *session) cancelOld(view fsm.View, w *fsm.Worker, held map[fsm.TaskRunID]*fsm.TaskRun) error {
+func (s *session) cancelOld(view fsm.View, w *fsm.Worker) error {
 	for id, was := range s.sent {
-		if t := held[id]; t != nil && t.Attempt == was.attempt {
+		if attempt, held := s.held[id]; held && attempt == was.attempt {
 			continue
 		}
 		delete(s.sent, id)
