@@ -3,8 +3,11 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/limpet-dev/limpet/fsm"
 )
@@ -35,18 +38,54 @@ func TestALongSnapshotIsNotWrittenAgainForALittleLog(t *testing.T) {
 	}
 }
 
+// When the next one is due goes by the length unpacked, whether a snapshot was written
+// here or came from elsewhere.
 func TestTheLengthOfASnapshotIsKnown(t *testing.T) {
-	var text strings.Builder
-	out := &counted{Writer: &text}
-	if err := fsm.NewMachine().View().WriteSnapshot(out); err != nil {
+	from, to := newMachine(time.Now), newMachine(time.Now)
+	to.onRestore = func() {}
+	var plain strings.Builder
+	if err := from.state().view.WriteSnapshot(&plain); err != nil {
 		t.Fatal(err)
 	}
-	in := &counted{Reader: strings.NewReader(text.String())}
-	if _, err := fsm.ReadSnapshot(in); err != nil {
+	s, err := from.Snapshot()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if n := uint64(text.Len()); n == 0 || out.bytes != n || in.bytes != n {
-		t.Errorf("%d bytes: %d counted when written, %d when read", n, out.bytes, in.bytes)
+	var sink memorySink
+	if err := s.Persist(&sink); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Restore(io.NopCloser(&sink)); err != nil {
+		t.Fatal(err)
+	}
+	want := uint64(plain.Len())
+	if got, restored := from.logged.latest.Load(), to.logged.latest.Load(); want == 0 || got != want || restored != want {
+		t.Errorf("%d bytes: %d counted when written, %d when read", want, got, restored)
+	}
+}
+
+// fullSink takes nothing.
+type fullSink struct {
+	memorySink
+
+	cancelled bool
+}
+
+func (*fullSink) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func (s *fullSink) Cancel() error {
+	s.cancelled = true
+	return nil
+}
+
+func TestASnapshotThatCannotBeWrittenIsNotKept(t *testing.T) {
+	s, err := newMachine(time.Now).Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sink fullSink
+	if err := s.Persist(&sink); !errors.Is(err, syscall.ENOSPC) || !sink.cancelled {
+		t.Errorf("Persist gives %v; the sink was cancelled: %v", err, sink.cancelled)
 	}
 }
 

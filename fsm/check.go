@@ -79,6 +79,12 @@ func entered[K any](c *checker, t *TaskRun, name string, x index[K], k K) {
 	}
 }
 
+func indexed[K any](c *checker, w *Worker, name string, x index[K], k K) {
+	if _, ok := x.Get(k); !ok {
+		c.fail("indexes: worker %s is not in %q under %+v", w.ID, name, k)
+	}
+}
+
 // idle reports whether a task run waits for what no count says: the on-failure
 // task, for the others.
 func (c *checker) idle(t *TaskRun) bool {
@@ -105,10 +111,15 @@ func (c *checker) holder(t *TaskRun) {
 // workers checks the count of slots in use: I10.
 func (c *checker) workers() {
 	s := c.v.st
-	free, timers, places := 0, 0, 0
+	free, gone, timers, places := 0, 0, 0, 0
 	s.workers.Scan(func(id WorkerID, w *Worker) bool {
-		if w.timer() != 0 {
+		if at := w.timer(); at != 0 {
 			timers++
+			indexed(c, w, "timers", s.timers, ageKey{at, string(id)})
+		}
+		if w.Lease.State == LeaseLost {
+			gone++
+			indexed(c, w, "gone", s.gone, ageKey{w.forgetAt(), string(id)})
 		}
 		if w.Identity != "" && !w.superseded() {
 			places++
@@ -135,14 +146,18 @@ func (c *checker) workers() {
 		}
 		if w.open() {
 			free++
+			indexed(c, w, "free", s.free, freeKey{w.profile, w.Load(), w.LastAssigned, id})
+		}
+		if _, ok := s.attention.Get(id); ok != s.deserves(w) {
+			c.fail("indexes: worker %s deserves attention: %v, and has it: %v", id, !ok, ok)
 		}
 		return true
 	})
 	if timers != s.timers.Len() || places != s.places.Len() {
 		c.fail("indexes: timers %d/%d, places %d/%d (true/indexed)", timers, s.timers.Len(), places, s.places.Len())
 	}
-	if free != s.free.Len() {
-		c.fail("indexes: free workers %d/%d (true/indexed)", free, s.free.Len())
+	if free != s.free.Len() || gone != s.gone.Len() {
+		c.fail("indexes: free workers %d/%d, lost ones %d/%d (true/indexed)", free, s.free.Len(), gone, s.gone.Len())
 	}
 }
 

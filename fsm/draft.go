@@ -61,7 +61,8 @@ func (d *Draft) Try(c Command) *Refusal {
 	return nil
 }
 
-// View is the state with the draft applied, good until more is added.
+// View is the state with the draft applied, good until more is added, as by
+// [Machine.Peek].
 func (d *Draft) View() View { return d.m.Peek() }
 
 // Len is the number of commands in the draft.

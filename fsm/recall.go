@@ -1,13 +1,13 @@
 package fsm
 
-// recallBits says how many objects a table recalls: 4,096, the task runs of a few
-// entries. recallSpread spreads the ends of ids over them.
+// What a table recalls: few objects at first, for a machine may be made for one look,
+// and then as many as are missed, up to the task runs of a few entries.
 const (
-	recallBits   = 12
+	leastRecallBits, mostRecallBits = 6, 12
+	recallGrowth                    = 3 // bits at a time
+
+	// recallSpread spreads the ends of ids over the places.
 	recallSpread = 0x9e3779b97f4a7c15
-	// recallAfter is how often a table is asked before it begins: a machine may be
-	// made for one look.
-	recallAfter = 1 << recallBits
 )
 
 // recalled is a table of which a machine finds what it has lately used without going
@@ -19,8 +19,9 @@ const (
 type recalled[K ~string, V any] struct {
 	table[K, V]
 	on     bool
-	asked  int                            // until it is recallAfter
-	lately *[1 << recallBits]recall[K, V] // nil before that
+	lately []recall[K, V] // a power of two
+	shift  uint           // what is left of 64 bits is a place in it
+	missed int            // since it has this length
 }
 
 // recall is an object by its key; none if the key is empty.
@@ -43,6 +44,7 @@ func (t *recalled[K, V]) Get(key K) (V, bool) {
 	v, ok := t.table.Get(key)
 	if ok && place != nil {
 		*place = recall[K, V]{key, v}
+		t.missed++
 	}
 	return v, ok
 }
@@ -69,15 +71,21 @@ func (t *recalled[K, V]) place(key K) *recall[K, V] {
 	if !t.on || len(key) < tail {
 		return nil
 	}
-	if t.lately == nil {
-		if t.asked++; t.asked < recallAfter {
-			return nil
-		}
-		t.lately = new([1 << recallBits]recall[K, V])
+	if t.missed >= len(t.lately) && len(t.lately) < 1<<mostRecallBits {
+		t.grow()
 	}
 	var x uint64
 	for i := range tail {
 		x = x<<8 | uint64(key[len(key)-tail+i])
 	}
-	return &t.lately[x*recallSpread>>(64-recallBits)]
+	return &t.lately[x*recallSpread>>t.shift]
+}
+
+// grow makes room for more, and begins anew.
+func (t *recalled[K, V]) grow() {
+	bits := uint(leastRecallBits)
+	if t.lately != nil {
+		bits = min(64-t.shift+recallGrowth, mostRecallBits)
+	}
+	t.lately, t.shift, t.missed = make([]recall[K, V], 1<<bits), 64-bits, 0
 }

@@ -12,7 +12,7 @@ import (
 func TestARecalledTableIsATable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		near, plain := newRecalled[RunID, *Run](), newTable[RunID, *Run]()
-		near.on, near.asked = true, recallAfter
+		near.on = true
 		type pair struct {
 			near  recalled[RunID, *Run]
 			plain table[RunID, *Run]
@@ -76,7 +76,7 @@ func idsInFewPlaces() []RunID {
 // Only what no copy of the state has is changed in its place.
 func TestAWorkerThatAViewHasIsNotChanged(t *testing.T) {
 	s := newState()
-	slots := []Slots{{Type: "default", Units: 10}}
+	slots := []Slots{{Type: "default", Units: 20}}
 	s.setWorker(&Worker{ID: "w", Slots: slots, Used: []Slots{{Type: "default"}}, Lease: Lease{State: LeaseLive}})
 	one := []Slots{{Type: "default", Units: 1}}
 	use := func() *Worker {
@@ -96,7 +96,15 @@ func TestAWorkerThatAViewHasIsNotChanged(t *testing.T) {
 			}
 		}
 	}
-	if s.free.Len() != 0 { // 15 of 10
-		t.Errorf("a full worker is in the index of free ones: %d", s.free.Len())
+	w, _ := s.workers.Get("w")
+	if s.charge(w, one, -1, 7); s.free.Len() != 1 {
+		t.Errorf("%d workers are free, want 1", s.free.Len())
+	}
+	w, _ = s.workers.Get("w")
+	if k, _ := s.free.first(freeKey{}); w.Used[0].Units != 14 || w.LastAssigned != 7 || k != (freeKey{w.profile, w.Load(), 7, "w"}) {
+		t.Errorf("after one was given back it is %+v, in the index as %+v", w, k)
+	}
+	if bad := (View{st: s}).Check(); len(bad) > 1 { // it holds nothing, and counts 14
+		t.Errorf("%v", bad)
 	}
 }

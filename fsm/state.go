@@ -73,8 +73,8 @@ func newState() *State {
 	}
 }
 
-// clone is O(number of tables). The two states share their objects, which are
-// immutable, and copy tree nodes on write.
+// clone is O(number of tables). The two states share their objects, which neither
+// changes from then on, and copy tree nodes on write.
 func (s *State) clone() *State {
 	if s.fresh != nil { // a view's never is, and others read it meanwhile
 		s.fresh = nil
@@ -154,6 +154,14 @@ func (s *State) unindexWorker(w *Worker) {
 // attend decides whether the scheduler has anything to look at in the worker's
 // parked task runs: they cost nothing until then.
 func (s *State) attend(w *Worker) {
+	if s.deserves(w) {
+		s.attention.Set(w.ID, struct{}{})
+	} else {
+		s.attention.Delete(w.ID)
+	}
+}
+
+func (s *State) deserves(w *Worker) bool {
 	n, _ := s.parkedAt.Get(w.ID)
 	look := false
 	lends := false
@@ -167,11 +175,7 @@ func (s *State) attend(w *Worker) {
 	case w.Lease.State == LeaseLive:
 		look = w.hasFree() || n[parkOverflow] > 0
 	}
-	if look || lends {
-		s.attention.Set(w.ID, struct{}{})
-	} else {
-		s.attention.Delete(w.ID)
-	}
+	return look || lends
 }
 
 func (s *State) setRun(r *Run) {

@@ -6,7 +6,8 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// table is an ordered copy-on-write map of immutable objects.
+// table is an ordered copy-on-write map of objects that are not changed, but for
+// workers that one state alone has (State.charge).
 type table[K cmp.Ordered, V any] struct{ *btree.Map[K, V] }
 
 func newTable[K cmp.Ordered, V any]() table[K, V] {

@@ -25,6 +25,7 @@ func (v View) Wall() int64 { return v.st.stamp.Wall }
 func (v View) At(now Instant) View {
 	s := *v.st
 	s.stamp.Instant = max(s.stamp.Instant, now)
+	s.runs.on, s.tasks.on = false, false // v may be a machine's own, and others read this
 	return View{st: &s}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 
@@ -20,8 +21,6 @@ const (
 	// packed is the first byte of what is packed: a record begins with the kind of its
 	// first frame, a small number.
 	packed byte = 0xff
-	// mostUnpacked is more than any value has: a damaged one may say anything.
-	mostUnpacked = 256 << 20
 )
 
 // block is the records of runs that follow each other in the order of their end, in
@@ -31,10 +30,34 @@ type block struct {
 	last          mark
 }
 
-// fits says whether another run may go into it, behind those of the file and those
-// that it has.
-func (b *block) fits(m, newest mark) bool {
-	return len(b.plain) < blockBytes && newest.before(b.last) && b.last.before(m)
+// fits says whether another run may go into it, behind those that it has and before
+// an end.
+func (b *block) fits(a *fsm.Archived, end mark) bool {
+	m := markOf(a.Run)
+	return len(b.plain)+a.Size() <= blockBytes && b.last.before(m) && m.before(end)
+}
+
+// insert makes it a block of runs that are kept and one more, in the place of itself if
+// it is among them.
+func (b *block) insert(there []*fsm.Archived, a *fsm.Archived) {
+	m := markOf(a.Run)
+	i, found := slices.BinarySearchFunc(there, m, func(o *fsm.Archived, m mark) int {
+		switch at := markOf(o.Run); {
+		case at.before(m):
+			return -1
+		case at == m:
+			return 0
+		}
+		return 1
+	})
+	if found {
+		there[i] = a
+	} else {
+		there = slices.Insert(there, i, a)
+	}
+	for _, o := range there {
+		b.add(o, markOf(o.Run))
+	}
 }
 
 func (b *block) add(a *fsm.Archived, m mark) {
@@ -55,10 +78,24 @@ func (b *block) seal() []byte {
 	return out
 }
 
+// whole says whether a value is what was written, by its checksum.
+func whole(sealed []byte) bool {
+	return len(sealed) > sumSize && binary.BigEndian.Uint32(sealed) == crc32.ChecksumIEEE(sealed[sumSize:])
+}
+
+// readAll gives the runs of a value.
+func readAll(sealed []byte) (runs []*fsm.Archived, err error) {
+	err = readValue(sealed, func(a *fsm.Archived) bool {
+		runs = append(runs, a)
+		return true
+	})
+	return runs, err
+}
+
 // readValue visits the runs of a value, in their order, until visit says no. A value
 // of an earlier version is one record. The runs keep no hold on the value.
 func readValue(sealed []byte, visit func(*fsm.Archived) bool) error {
-	if len(sealed) <= sumSize || binary.BigEndian.Uint32(sealed) != crc32.ChecksumIEEE(sealed[sumSize:]) {
+	if !whole(sealed) {
 		return fmt.Errorf("%w: the checksum of a record is wrong", errDamaged)
 	}
 	body := sealed[sumSize:]
@@ -68,9 +105,6 @@ func readValue(sealed []byte, visit func(*fsm.Archived) bool) error {
 			visit(a)
 		}
 		return err
-	}
-	if n, err := s2.DecodedLen(body[1:]); err != nil || n > mostUnpacked {
-		return fmt.Errorf("%w: a value says that it has %d bytes", errDamaged, n)
 	}
 	plain, err := s2.Decode(nil, body[1:])
 	if err != nil {

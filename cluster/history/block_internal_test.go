@@ -4,11 +4,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"go.etcd.io/bbolt"
+	"pgregory.net/rapid"
 
 	"github.com/limpet-dev/limpet/fsm"
 )
@@ -102,26 +105,95 @@ func TestRunsShareAValue(t *testing.T) {
 	}
 }
 
-// A run that ended before those that are kept already does not join them: the marks of
-// a value's runs grow.
-func TestAnEarlierRunHasAValueOfItsOwn(t *testing.T) {
+// Whatever order runs come in, and however often, they are read in the order of their
+// end, each once.
+func TestLateRunsAreReadInTheirPlace(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		f, err := openFile(filepath.Join(dir, "0000000001.history"))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer func() { _, _ = f.close(), os.Remove(f.path) }()
+		have := map[int]bool{}
+		for range rapid.IntRange(1, 8).Draw(rt, "batches") {
+			var batch []*fsm.Archived
+			at := rapid.IntRange(1, 300).Draw(rt, "from")
+			for range rapid.IntRange(1, 150).Draw(rt, "runs") {
+				batch = append(batch, runAt(at))
+				have[at] = true
+				at += rapid.SampledFrom([]int{1, 1, 1, 1, 2, 40, -30}).Draw(rt, "step")
+				at = max(at, 1)
+			}
+			if err := f.write(batch); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		all := slices.Sorted(maps.Keys(have))
+		slices.Reverse(all)
+		for _, upTo := range append([]int{1 << 30}, rapid.SliceOfN(rapid.SampledFrom(all), 1, 5).Draw(rt, "up to")...) {
+			want := slices.DeleteFunc(slices.Clone(all), func(n int) bool { return n >= upTo })
+			if got := numbers(t, f, markOf(runAt(upTo).Run)); !slices.Equal(got, want) {
+				rt.Fatalf("before run %d it lists %v, want %v", upTo, got, want)
+			}
+		}
+		for _, n := range all {
+			id := string(runAt(n).Run.ID)
+			if a, err := f.get(id); err != nil || a == nil || string(a.Run.ID) != id {
+				rt.Fatalf("get of run %d gives %v, %v", n, a, err)
+			}
+			if ok, err := f.has(id); !ok || err != nil {
+				rt.Fatalf("it has run %d: %v, %v", n, ok, err)
+			}
+		}
+		if f.last != markOf(runAt(all[0]).Run) {
+			rt.Fatalf("the newest run is %+v, want %d", f.last, all[0])
+		}
+	})
+}
+
+// What was in a damaged value is lost and told so; runs that come again can be read.
+func TestRunsOfADamagedValueCanComeAgain(t *testing.T) {
 	f, err := openFile(filepath.Join(t.TempDir(), "0000000001.history"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.close() }()
-	if err := f.write(append(append(runsFrom(10, 20), runAt(5)), runsFrom(20, 30)...)); err != nil {
+	if err := f.write(runsFrom(1, 20)); err != nil {
 		t.Fatal(err)
 	}
-	want := append(runsFrom(10, 30), runAt(5))
-	got := numbers(t, f, noMark())
-	if len(got) != len(want) || got[len(got)-1] != 5 {
-		t.Errorf("read as %v", got)
+	key := markOf(runAt(19).Run).key()
+	if err := f.db.Update(func(tx *bbolt.Tx) error {
+		value := slices.Clone(tx.Bucket([]byte(runsBucket)).Get(key))
+		value[len(value)/2]++
+		return tx.Bucket([]byte(runsBucket)).Put(key, value)
+	}); err != nil {
+		t.Fatal(err)
 	}
-	for _, a := range want {
-		if got, err := f.get(string(a.Run.ID)); err != nil || got == nil {
-			t.Errorf("run %d: %v, %v", a.Run.FinishedAt, got, err)
+	if ok, _ := f.has(string(runAt(7).Run.ID)); ok {
+		t.Error("it has a run whose value is damaged")
+	}
+	if err := f.write([]*fsm.Archived{runAt(7), runAt(19)}); err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n < 20; n++ {
+		a, err := f.get(string(runAt(n).Run.ID))
+		if again := n == 7 || n == 19; again != (a != nil) || again != (err == nil) {
+			t.Errorf("run %d: %v, %v", n, a, err)
 		}
+	}
+}
+
+func TestALargeRunDoesNotJoinSmallOnes(t *testing.T) {
+	var b block
+	b.add(runAt(1), markOf(runAt(1).Run))
+	if !b.fits(runAt(2), noMark()) || b.fits(runAt(1), noMark()) || b.fits(runAt(3), markOf(runAt(3).Run)) {
+		t.Error("what fits is not what comes next")
+	}
+	large := runAt(2)
+	large.Run.Input = make([]byte, blockBytes)
+	if b.fits(large, noMark()) {
+		t.Error("a large run joins a small one")
 	}
 }
 

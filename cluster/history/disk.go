@@ -212,6 +212,18 @@ func (d *disk) get(id string) (*fsm.Archived, error) {
 	return nil, errors.Join(errs...)
 }
 
+// has says whether a run is kept and can be read.
+func (d *disk) has(id string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, f := range slices.Backward(d.files) {
+		if ok, err := f.has(id); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // newest visits runs before the mark, backwards.
 func (d *disk) newest(upTo mark, visit func(*fsm.Archived) bool) error {
 	d.mu.RLock()

@@ -127,7 +127,7 @@ func (f *file) write(runs []*fsm.Archived) error {
 		wall = max(wall, a.Run.FinishedWall)
 	}
 	err := guard(func() error {
-		return f.db.Update(func(tx *bbolt.Tx) error { return put(tx, runs, f.last) })
+		return f.db.Update(func(tx *bbolt.Tx) error { return put(tx, runs) })
 	})
 	if err != nil {
 		return err
@@ -142,23 +142,15 @@ func (f *file) write(runs []*fsm.Archived) error {
 	})
 }
 
-// put writes runs in blocks; those that did not end after the newest that is kept,
-// which is rare, alone, so that the blocks of a file do not overlap.
-func put(tx *bbolt.Tx, runs []*fsm.Archived, newest mark) error {
+// put writes runs in blocks.
+func put(tx *bbolt.Tx, runs []*fsm.Archived) error {
 	records, ids := tx.Bucket([]byte(runsBucket)), tx.Bucket([]byte(idsBucket))
-	records.FillPercent = 1 // keys only ever come at the end
+	records.FillPercent = 1 // keys mostly come at the end
 	var b block
-	for from := 0; from < len(runs); {
-		to := from
-		for to < len(runs) && (to == from || b.fits(markOf(runs[to].Run), newest)) {
-			b.add(runs[to], markOf(runs[to].Run))
-			to++
-		}
-		if newest.before(b.last) {
-			newest = b.last
-		}
+	for len(runs) > 0 {
+		n := b.gather(runs, records)
 		key := b.last.key()
-		for _, a := range runs[from:to] {
+		for _, a := range runs[:n] {
 			if err := ids.Put(shortID(string(a.Run.ID)), key); err != nil {
 				return err
 			}
@@ -174,9 +166,34 @@ func put(tx *bbolt.Tx, runs []*fsm.Archived, newest mark) error {
 		if err := records.Put(key, b.seal()); err != nil {
 			return err
 		}
-		from = to
+		runs = runs[n:]
 	}
 	return nil
+}
+
+// gather begins a block with the first of the runs, and gives how many of them are in
+// it. The blocks of a file do not overlap: a run that belongs into one that is there
+// already is put into that.
+func (b *block) gather(runs []*fsm.Archived, records *bbolt.Bucket) int {
+	first, end := markOf(runs[0].Run), noMark()
+	if key, value := records.Cursor().Seek(first.key()); key != nil { // it is late
+		there, err := readAll(value)
+		switch {
+		case err != nil || len(there) == 0: // who looks for what was in it is told
+			end = first
+		case markOf(there[0].Run).before(first) || markOf(there[0].Run) == first:
+			b.insert(there, runs[0])
+			return 1
+		default:
+			end = markOf(there[0].Run)
+		}
+	}
+	b.add(runs[0], first)
+	n := 1
+	for ; n < len(runs) && b.fits(runs[n], end); n++ {
+		b.add(runs[n], markOf(runs[n].Run))
+	}
+	return n
 }
 
 // get finds a run by its id or by that of one of its task runs.
@@ -187,15 +204,33 @@ func (f *file) get(id string) (found *fsm.Archived, err error) {
 			if key == nil {
 				return nil
 			}
-			return readValue(tx.Bucket([]byte(runsBucket)).Get(key), func(a *fsm.Archived) bool {
+			err := readValue(tx.Bucket([]byte(runsBucket)).Get(key), func(a *fsm.Archived) bool {
 				if is(a, id) {
 					found = a
 				}
 				return found == nil
 			})
+			if err == nil && found == nil {
+				err = fmt.Errorf("%w: a run is not where it should be", errDamaged)
+			}
+			return err
 		})
 	})
 	return found, err
+}
+
+// has says whether a run is kept, by its id; one whose value is damaged is not. It does
+// not unpack the value: a log that is played again asks for every run in it.
+func (f *file) has(id string) (ok bool, err error) {
+	err = guard(func() error {
+		return f.db.View(func(tx *bbolt.Tx) error {
+			if key := tx.Bucket([]byte(idsBucket)).Get(shortID(id)); key != nil {
+				ok = whole(tx.Bucket([]byte(runsBucket)).Get(key))
+			}
+			return nil
+		})
+	})
+	return ok, err
 }
 
 // is says whether an id is that of the run or of one of its task runs.

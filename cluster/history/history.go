@@ -157,8 +157,7 @@ func (s *Store) has(id string) bool {
 	if _, ok := s.byID[id]; ok || s.disk == nil {
 		return ok
 	}
-	a, err := s.disk.get(id)
-	return a != nil && err == nil
+	return s.disk.has(id)
 }
 
 // note counts a run in or out. The caller holds mu.
