@@ -85,8 +85,8 @@ func (m *Machine) Clone() *Machine { return machineOf(m.st.clone()) }
 func (m *Machine) View() View { return View{st: m.st.clone()} }
 
 // Peek gives a view of the machine itself, not frozen: it is good only until
-// the next Apply and only for the goroutine that owns the machine. Workers that it
-// gives change with the machine.
+// the next Apply and only for the goroutine that owns the machine, and so is what
+// [View.At] makes of it. Workers that it gives change with the machine.
 func (m *Machine) Peek() View { return View{st: m.st} }
 
 // Stamp gives the stamp of the latest entry.

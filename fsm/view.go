@@ -25,7 +25,7 @@ func (v View) Wall() int64 { return v.st.stamp.Wall }
 func (v View) At(now Instant) View {
 	s := *v.st
 	s.stamp.Instant = max(s.stamp.Instant, now)
-	s.runs.on, s.tasks.on = false, false // v may be a machine's own, and others read this
+	s.runs.on, s.tasks.on = false, false // if v is a machine's own, what it recalls is not this copy's
 	return View{st: &s}
 }
 

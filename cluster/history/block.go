@@ -1,10 +1,10 @@
 package history
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"slices"
 
 	"github.com/klauspost/compress/s2"
 
@@ -37,32 +37,13 @@ func (b *block) fits(a *fsm.Archived, end mark) bool {
 	return len(b.plain)+a.Size() <= blockBytes && b.last.before(m) && m.before(end)
 }
 
-// insert makes it a block of runs that are kept and one more, in the place of itself if
-// it is among them.
-func (b *block) insert(there []*fsm.Archived, a *fsm.Archived) {
-	m := markOf(a.Run)
-	i, found := slices.BinarySearchFunc(there, m, func(o *fsm.Archived, m mark) int {
-		switch at := markOf(o.Run); {
-		case at.before(m):
-			return -1
-		case at == m:
-			return 0
-		}
-		return 1
-	})
-	if found {
-		there[i] = a
-	} else {
-		there = slices.Insert(there, i, a)
-	}
-	for _, o := range there {
-		b.add(o, markOf(o.Run))
-	}
+func (b *block) add(a *fsm.Archived) {
+	b.record = a.Encode(b.record[:0])
+	b.append(b.record, markOf(a.Run))
 }
 
-func (b *block) add(a *fsm.Archived, m mark) {
-	b.record = a.Encode(b.record[:0])
-	b.plain = append(binary.AppendUvarint(b.plain, uint64(len(b.record))), b.record...)
+func (b *block) append(record []byte, m mark) {
+	b.plain = append(binary.AppendUvarint(b.plain, uint64(len(record))), record...)
 	b.last = m
 }
 
@@ -83,27 +64,43 @@ func whole(sealed []byte) bool {
 	return len(sealed) > sumSize && binary.BigEndian.Uint32(sealed) == crc32.ChecksumIEEE(sealed[sumSize:])
 }
 
-// readAll gives the runs of a value.
-func readAll(sealed []byte) (runs []*fsm.Archived, err error) {
-	err = readValue(sealed, func(a *fsm.Archived) bool {
-		runs = append(runs, a)
-		return true
-	})
-	return runs, err
+// part is a run of a value: its record as it was written, and what this build
+// understands of it.
+type part struct {
+	mark   mark
+	record []byte
+	run    *fsm.Archived
 }
 
-// readValue visits the runs of a value, in their order, until visit says no. A value
-// of an earlier version is one record. The runs keep no hold on the value.
+// parts gives all of a value.
+func parts(sealed []byte) (list []part, err error) {
+	err = scan(sealed, func(record []byte) (bool, error) {
+		a, err := fsm.DecodeArchived(record)
+		if err == nil {
+			list = append(list, part{markOf(a.Run), bytes.Clone(record), a})
+		}
+		return true, err
+	})
+	return list, err
+}
+
+// readValue visits the runs of a value, in their order, until visit says no. They keep
+// no hold on the value.
 func readValue(sealed []byte, visit func(*fsm.Archived) bool) error {
+	return scan(sealed, func(record []byte) (bool, error) {
+		a, err := fsm.DecodeArchived(record)
+		return err == nil && visit(a), err
+	})
+}
+
+// scan visits the records of a value. A value of an earlier version is one record.
+func scan(sealed []byte, visit func(record []byte) (more bool, err error)) error {
 	if !whole(sealed) {
 		return fmt.Errorf("%w: the checksum of a record is wrong", errDamaged)
 	}
 	body := sealed[sumSize:]
 	if body[0] != packed {
-		a, err := fsm.DecodeArchived(body)
-		if err == nil {
-			visit(a)
-		}
+		_, err := visit(body)
 		return err
 	}
 	plain, err := s2.Decode(nil, body[1:])
@@ -115,12 +112,8 @@ func readValue(sealed []byte, visit func(*fsm.Archived) bool) error {
 		if size <= 0 || n > uint64(len(plain)-size) {
 			return fmt.Errorf("%w: a record is cut short", errDamaged)
 		}
-		a, err := fsm.DecodeArchived(plain[size : size+int(n)])
-		if err != nil {
+		if more, err := visit(plain[size : size+int(n)]); !more || err != nil {
 			return err
-		}
-		if !visit(a) {
-			return nil
 		}
 		plain = plain[size+int(n):]
 	}

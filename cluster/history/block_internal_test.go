@@ -16,12 +16,21 @@ import (
 	"github.com/limpet-dev/limpet/fsm"
 )
 
+// runAt makes the n-th run to end; two end at once.
 func runAt(n int) *fsm.Archived {
 	id := fmt.Sprintf("00000000-0000-7000-8000-%012d", n)
 	return &fsm.Archived{
-		Run:   &fsm.Run{ID: fsm.RunID(id), Status: fsm.Completed, FinishedAt: fsm.Instant(n), FinishedWall: int64(n), Tasks: []fsm.TaskRunID{fsm.TaskRunID(id)}},
-		Tasks: []*fsm.TaskRun{{ID: fsm.TaskRunID(id), Run: fsm.RunID(id), Output: []byte("an output that many runs have")}},
+		Run: &fsm.Run{
+			ID: fsm.RunID(id), Status: fsm.Completed, FinishedAt: fsm.Instant(n / 2), FinishedWall: int64(n),
+			Tasks: []fsm.TaskRunID{fsm.TaskRunID(id), taskOf(n)},
+		},
+		Tasks: []*fsm.TaskRun{{ID: fsm.TaskRunID(id), Run: fsm.RunID(id), Output: []byte("an output that many runs have")}, {ID: taskOf(n), Run: fsm.RunID(id)}},
 	}
+}
+
+// taskOf is a task run with an id of its own.
+func taskOf(n int) fsm.TaskRunID {
+	return fsm.TaskRunID(fmt.Sprintf("00000000-0000-7000-9000-%012d", n))
 }
 
 func runsFrom(from, to int) (out []*fsm.Archived) {
@@ -35,7 +44,7 @@ func runsFrom(from, to int) (out []*fsm.Archived) {
 func numbers(t *testing.T, f *file, upTo mark) (out []int) {
 	t.Helper()
 	if _, err := f.newest(upTo, func(a *fsm.Archived) bool {
-		out = append(out, int(a.Run.FinishedAt))
+		out = append(out, int(a.Run.FinishedWall))
 		return true
 	}); err != nil {
 		t.Fatal(err)
@@ -115,13 +124,15 @@ func TestLateRunsAreReadInTheirPlace(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer func() { _, _ = f.close(), os.Remove(f.path) }()
-		have := map[int]bool{}
+		have, sizes := map[int]bool{}, map[int]int{}
 		for range rapid.IntRange(1, 8).Draw(rt, "batches") {
 			var batch []*fsm.Archived
 			at := rapid.IntRange(1, 300).Draw(rt, "from")
 			for range rapid.IntRange(1, 150).Draw(rt, "runs") {
-				batch = append(batch, runAt(at))
-				have[at] = true
+				a := runAt(at)
+				a.Run.Input = make([]byte, rapid.SampledFrom([]int{0, 0, 0, 0, blockBytes}).Draw(rt, "input"))
+				batch = append(batch, a)
+				have[at], sizes[at] = true, len(a.Run.Input)
 				at += rapid.SampledFrom([]int{1, 1, 1, 1, 2, 40, -30}).Draw(rt, "step")
 				at = max(at, 1)
 			}
@@ -139,8 +150,10 @@ func TestLateRunsAreReadInTheirPlace(t *testing.T) {
 		}
 		for _, n := range all {
 			id := string(runAt(n).Run.ID)
-			if a, err := f.get(id); err != nil || a == nil || string(a.Run.ID) != id {
-				rt.Fatalf("get of run %d gives %v, %v", n, a, err)
+			for _, id := range []string{id, string(taskOf(n))} {
+				if a, err := f.get(id); err != nil || a == nil || int(a.Run.FinishedWall) != n || len(a.Run.Input) != sizes[n] {
+					rt.Fatalf("get of run %d by %q gives %v, %v", n, id, a, err)
+				}
 			}
 			if ok, err := f.has(id); !ok || err != nil {
 				rt.Fatalf("it has run %d: %v, %v", n, ok, err)
@@ -178,15 +191,16 @@ func TestRunsOfADamagedValueCanComeAgain(t *testing.T) {
 	}
 	for n := 1; n < 20; n++ {
 		a, err := f.get(string(runAt(n).Run.ID))
-		if again := n == 7 || n == 19; again != (a != nil) || again != (err == nil) {
-			t.Errorf("run %d: %v, %v", n, a, err)
+		ok, _ := f.has(string(runAt(n).Run.ID))
+		if again := n == 7 || n == 19; again != (a != nil) || again != ok || err != nil {
+			t.Errorf("run %d: %v, %v; it has it: %v", n, a, err, ok)
 		}
 	}
 }
 
 func TestALargeRunDoesNotJoinSmallOnes(t *testing.T) {
 	var b block
-	b.add(runAt(1), markOf(runAt(1).Run))
+	b.add(runAt(1))
 	if !b.fits(runAt(2), noMark()) || b.fits(runAt(1), noMark()) || b.fits(runAt(3), markOf(runAt(3).Run)) {
 		t.Error("what fits is not what comes next")
 	}
@@ -200,7 +214,7 @@ func TestALargeRunDoesNotJoinSmallOnes(t *testing.T) {
 func TestADamagedValueIsAnError(t *testing.T) {
 	var b block
 	for _, a := range runsFrom(1, 20) {
-		b.add(a, markOf(a.Run))
+		b.add(a)
 	}
 	value := b.seal()
 	read := func(v []byte) (n int, err error) {

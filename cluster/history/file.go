@@ -28,7 +28,7 @@ type file struct {
 	last  mark // of the newest run; changed by write only
 	began time.Time
 	bytes atomic.Int64
-	wall  atomic.Int64 // the latest end of a run
+	wall  atomic.Int64 // no run ended later
 }
 
 var errDamaged = errors.New("it is damaged")
@@ -78,6 +78,7 @@ func (f *file) look() error {
 			return nil
 		}
 		f.last = markFrom(key)
+		f.wall.Store(info.ModTime().UnixNano()) // others than the last may have ended later
 		return readValue(value, func(a *fsm.Archived) bool {
 			f.wall.Store(max(f.wall.Load(), a.Run.FinishedWall))
 			return true
@@ -110,7 +111,7 @@ func guard(do func() error) (err error) {
 
 func (f *file) size() int64 { return f.bytes.Load() }
 
-// ended is when the newest run in it ended, by the wall clock.
+// ended is when all runs in it had ended, by the wall clock.
 func (f *file) ended() int64 { return f.wall.Load() }
 
 // full says whether it is time for another file.
@@ -140,60 +141,6 @@ func (f *file) write(runs []*fsm.Archived) error {
 			return nil
 		})
 	})
-}
-
-// put writes runs in blocks.
-func put(tx *bbolt.Tx, runs []*fsm.Archived) error {
-	records, ids := tx.Bucket([]byte(runsBucket)), tx.Bucket([]byte(idsBucket))
-	records.FillPercent = 1 // keys mostly come at the end
-	var b block
-	for len(runs) > 0 {
-		n := b.gather(runs, records)
-		key := b.last.key()
-		for _, a := range runs[:n] {
-			if err := ids.Put(shortID(string(a.Run.ID)), key); err != nil {
-				return err
-			}
-			for _, t := range a.Tasks {
-				if string(t.ID) == string(a.Run.ID) {
-					continue
-				}
-				if err := ids.Put(shortID(string(t.ID)), key); err != nil {
-					return err
-				}
-			}
-		}
-		if err := records.Put(key, b.seal()); err != nil {
-			return err
-		}
-		runs = runs[n:]
-	}
-	return nil
-}
-
-// gather begins a block with the first of the runs, and gives how many of them are in
-// it. The blocks of a file do not overlap: a run that belongs into one that is there
-// already is put into that.
-func (b *block) gather(runs []*fsm.Archived, records *bbolt.Bucket) int {
-	first, end := markOf(runs[0].Run), noMark()
-	if key, value := records.Cursor().Seek(first.key()); key != nil { // it is late
-		there, err := readAll(value)
-		switch {
-		case err != nil || len(there) == 0: // who looks for what was in it is told
-			end = first
-		case markOf(there[0].Run).before(first) || markOf(there[0].Run) == first:
-			b.insert(there, runs[0])
-			return 1
-		default:
-			end = markOf(there[0].Run)
-		}
-	}
-	b.add(runs[0], first)
-	n := 1
-	for ; n < len(runs) && b.fits(runs[n], end); n++ {
-		b.add(runs[n], markOf(runs[n].Run))
-	}
-	return n
 }
 
 // get finds a run by its id or by that of one of its task runs.
@@ -245,6 +192,7 @@ func (f *file) newest(upTo mark, visit func(*fsm.Archived) bool) (more bool, err
 	err = guard(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
 			c := tx.Bucket([]byte(runsBucket)).Cursor()
+			var damaged error
 			// A value has the key of its last run: the first one not before the mark may
 			// have some before it.
 			key, value := c.Seek(upTo.key())
@@ -260,8 +208,9 @@ func (f *file) newest(upTo mark, visit func(*fsm.Archived) bool) (more bool, err
 					}
 					return earlier
 				})
-				if err != nil {
-					return err
+				if err != nil { // it does not hide the others
+					damaged = err
+					continue
 				}
 				for _, a := range slices.Backward(runs) {
 					if more = visit(a); !more {
@@ -269,7 +218,7 @@ func (f *file) newest(upTo mark, visit func(*fsm.Archived) bool) (more bool, err
 					}
 				}
 			}
-			return nil
+			return damaged
 		})
 	})
 	return more, err
