@@ -184,6 +184,8 @@ deps: ## Debian packages that tests and generators need (root installs what is m
 		command -v "$${pair%%=*}" >/dev/null || missing+=("$${pair#*=}")
 	done
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+	# protoc's own messages are another package, and only recommended by it.
+	[ -e /usr/include/google/protobuf/timestamp.proto ] || missing+=(libprotobuf-dev)
 	if [ "$${#missing[@]}" -eq 0 ]; then exit 0; fi
 	if [ "$$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 		echo "missing, and to be installed by hand (Debian names): $${missing[*]}" >&2

@@ -98,7 +98,14 @@ func (p *packer) decode(data []byte) (*fsm.Entry, error) {
 // packSnapshot gives a writer of a snapshot that is packed into another, as one S2
 // stream: most of what it costs is what the kernel does with each byte. It is whole
 // once it is closed, which does not close the other.
-func packSnapshot(w io.Writer) io.WriteCloser { return s2.NewWriter(w, s2.WriterConcurrency(1)) }
+func packSnapshot(w io.Writer) io.WriteCloser {
+	return s2.NewWriter(w, s2.WriterConcurrency(1), s2.WriterBlockSize(snapshotBlock))
+}
+
+// snapshotBlock is how much of a snapshot is packed at a time. A writer keeps two buffers
+// of it in a pool of its own, which outlives it by two collections: at a megabyte each,
+// where snapshots are many and collections few, that is all of the memory.
+const snapshotBlock = 64 << 10
 
 // streamed is the first byte of a packed snapshot: one that is not begins with the
 // kind of its first record, a small number.
@@ -110,7 +117,7 @@ func unpackSnapshot(r io.Reader) io.Reader {
 	if first, err := br.Peek(1); err != nil || first[0] != streamed {
 		return br // also if it is empty, or cannot be read: whoever reads it will see
 	}
-	return s2.NewReader(br)
+	return s2.NewReader(br, s2.ReaderAllocBlock(snapshotBlock))
 }
 
 // entrySize gives how many bytes an entry of the log has unpacked: it says what it
