@@ -1,5 +1,7 @@
 package fsm
 
+import "slices"
+
 // State is the tables and the indexes derived from them. The tables are what
 // is replicated, hashed and written to snapshots; the indexes are kept in step
 // by the set functions and rebuilt after a restore.
@@ -117,6 +119,33 @@ func (s *State) setWorker(w *Worker) {
 	}
 	s.indexWorker(w)
 }
+
+// charge counts units as used at a worker of the table (sign 1) or free again (sign
+// -1), and gives the worker as it is then. At is when it was assigned something; 0 if
+// it was not. It is counted up and down for every task run, so it is copied only
+// where somebody else may have it.
+func (s *State) charge(w *Worker, request []Slots, sign int32, at Seq) *Worker {
+	s.unindexWorker(w)
+	if s.fresh == nil {
+		s.fresh = new(brand)
+	}
+	if w.brand != s.fresh {
+		n := *w
+		n.Used, n.brand = slices.Clone(w.Used), s.fresh
+		w = &n
+		s.workers.Set(w.ID, w)
+	}
+	w.count(request, sign)
+	if at != 0 {
+		w.LastAssigned = at
+	}
+	s.indexWorker(w)
+	return w
+}
+
+// brand is on the objects that only one state has: they were made since it was last
+// copied, so it may change them.
+type brand struct{ _ byte }
 
 func (s *State) deleteWorker(w *Worker) {
 	s.unindexWorker(w)

@@ -163,16 +163,21 @@ func (m *Machine) startRun(tenant TenantID, p *plan) {
 			s.setTask(t)
 		}
 	}
-	for i := range v.Tasks {
-		if !v.conditional {
-			break
-		}
-		if t, _ := s.tasks.Get(r.Tasks[i]); t.Waiting == 0 && i != v.OnFailure {
+	if v.conditional {
+		m.readyRoots(r, v)
+	}
+	m.effect(RunChanged, string(r.ID))
+}
+
+// readyRoots takes the task runs on that wait for no other, once all of the run are there:
+// conditions may end some of them, and with them others.
+func (m *Machine) readyRoots(r *Run, v *Version) {
+	for i, id := range r.Tasks {
+		if t, _ := m.st.tasks.Get(id); t.Waiting == 0 && i != v.OnFailure {
 			n := *t
 			m.end(m.ready(&n))
 		}
 	}
-	m.effect(RunChanged, string(r.ID))
 }
 
 // nextRunSeq gives runs of one command different places in the list of runs.
