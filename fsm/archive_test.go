@@ -59,9 +59,9 @@ func TestAForgottenRunIsHandedOutWhole(t *testing.T) {
 	b.oneWorker(10)
 	b.worked("r1", true)
 	before := b.m.View()
-	b.now = b.now.Add(59 * time.Second)
+	b.now = b.now.Add(14 * time.Second)
 	if gone := b.forget(); len(gone) != 0 {
-		t.Fatalf("a run was forgotten in its first minute: %v", gone)
+		t.Fatalf("a run was forgotten within 15 s of its end: %v", gone)
 	}
 	b.do(settings(&limpetv1.Settings{RetentionAge: int64(2 * time.Minute)}))
 	b.now = b.now.Add(2 * time.Minute)
@@ -296,12 +296,12 @@ func TestFinishedRunsMakeRoomForPayloads(t *testing.T) {
 	}
 	b.trigger(spec("r0"))
 	b.report("completed", "r0", 0, `{}`)
-	b.now = b.now.Add(59 * time.Second)
+	b.now = b.now.Add(14 * time.Second)
 	if res := b.trigger(spec("r1")); res.Refusal == nil || res.Refusal.Code != fsm.CodeExhausted {
 		t.Fatalf("a payload beyond the limit: %+v", res)
 	}
 	b.now = b.now.Add(time.Second)
 	if res := b.trigger(spec("r1")); res.Refusal != nil {
-		t.Fatalf("a run that ended a minute ago takes the room of a new one: %v", res.Refusal)
+		t.Fatalf("a run that ended 15 s ago takes the room of a new one: %v", res.Refusal)
 	}
 }

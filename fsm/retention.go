@@ -5,7 +5,9 @@ import "time"
 // What is young is never forgotten, whatever the limits say: its result may
 // not have been fetched yet. Lost workers without live pins go after a while.
 const (
-	minRetention    = time.Minute
+	// minRetention is short because all that ends within it is in each snapshot, and
+	// what is read of a run afterwards comes from the history as well.
+	minRetention    = 15 * time.Second
 	workerRetention = time.Hour
 	// placeRetention is for workers with an identity: the place may be empty over
 	// a weekend.

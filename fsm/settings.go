@@ -24,7 +24,7 @@ type Settings struct {
 	MaxRequeues int32
 	// RetentionAge and RetentionRuns bound the finished runs in the state: one goes
 	// to the nodes' history when it is older than the age, when there are more than
-	// so many, or when room gets short; but never within the first minute.
+	// so many, or when room gets short; but never within minRetention of its end.
 	RetentionAge  time.Duration
 	RetentionRuns int32
 	// CancelChildren: to cancel a task run cancels the runs that it spawned.

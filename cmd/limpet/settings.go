@@ -93,7 +93,7 @@ func (s *settings) bind(f *pflag.FlagSet) {
 	f.DurationVar(&s.DeliveryTimeout, "delivery-timeout", s.DeliveryTimeout, "how long a worker has to say that it has started a task that was sent to it; set when the cluster is formed")
 	f.BoolVar(&s.CancelChildren, "cancel-children", false, "to cancel a task also cancels the runs that it spawned; set when the cluster is formed")
 	f.DurationVar(&s.MemoryAge, "memory-age", s.MemoryAge, "a finished run goes from memory to the history on disk when it is older; set when the cluster is formed")
-	f.Int32Var(&s.MemoryRuns, "memory-runs", s.MemoryRuns, "or when there are more finished runs, but never in its first minute; set when the cluster is formed")
+	f.Int32Var(&s.MemoryRuns, "memory-runs", s.MemoryRuns, "or when there are more finished runs, but never within 15 s of its end; set when the cluster is formed")
 	f.Int64Var(&s.MaxLiveRuns, "max-live-runs", s.MaxLiveRuns, "new runs are refused while so many have not ended; set when the cluster is formed")
 	f.Int64Var(&s.MaxLiveBytes, "max-live-bytes", s.MaxLiveBytes, "or when the payloads of all runs in memory have so many bytes; set when the cluster is formed")
 	f.DurationVar(&s.HistoryAge, "history-age", s.HistoryAge, "how long finished runs are kept on this node's disk")
