@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,86 +13,208 @@ import (
 	compatv1 "github.com/limpet-dev/limpet/api/compat/v1"
 )
 
-// checkCounts wants a list that grows.
-func checkCounts(option string, counts []int, least, most int) error {
-	for i, n := range counts {
-		if n < least || n > most || i > 0 && n <= counts[i-1] {
-			return &OptionError{option, fmt.Sprint(counts), fmt.Sprintf("numbers from %d to %d, each more than the one before", least, most)}
-		}
+// BacklogPlan says how many runs wait while the live load is measured.
+type BacklogPlan struct {
+	Parked []int
+	Absent int // workers that they wait for
+	// Turns, if not 0, measures each number beside the first so often in turns, on
+	// targets of their own: what else the machine does, and how it is loaded from one
+	// minute to the next, falls on both. One more turn goes before and does not count.
+	Turns int
+	// Another brings up one more target for Turns, and says how to end it. Nil if
+	// that is not possible.
+	Another func(context.Context) (Target, func(), error)
+}
+
+const (
+	mostParked = 10_000_000
+	mostAbsent = 10_000
+	mostTurns  = 1000
+)
+
+func (p *BacklogPlan) check() error {
+	if err := checkCounts("parked", p.Parked, 0, mostParked); err != nil {
+		return err
 	}
-	if len(counts) == 0 {
-		return &OptionError{option, "", "at least one number"}
+	switch {
+	case p.Absent < 1 || p.Absent > mostAbsent:
+		return &OptionError{"absent", fmt.Sprint(p.Absent), fmt.Sprintf("1 to %d", mostAbsent)}
+	case p.Turns < 0 || p.Turns > mostTurns:
+		return &OptionError{"turns", fmt.Sprint(p.Turns), fmt.Sprintf("0 (no turns) to %d", mostTurns)}
+	case p.Turns > 0 && p.Another == nil:
+		return &OptionError{"turns", fmt.Sprint(p.Turns), "0, unless with --self-cluster or --target self, and without --compare: every number has a cluster of its own"}
+	case p.Turns > 0 && len(p.Parked) == 1:
+		return &OptionError{"parked", fmt.Sprint(p.Parked), "two numbers or more with --turns"}
 	}
 	return nil
 }
 
 // Backlog measures a live load while so many HARD runs wait for workers that
-// are gone: once for each of the counts.
-func Backlog(ctx context.Context, o *Options, parked []int, absent int) (*Result, error) {
-	const mostParked, mostAbsent = 10_000_000, 10_000
-	if err := checkCounts("parked", parked, 0, mostParked); err != nil {
+// are gone: once for each of the counts, or in turns.
+func Backlog(ctx context.Context, o *Options, p BacklogPlan) (*Result, error) {
+	if err := p.check(); err != nil {
 		return nil, err
 	}
-	if absent < 1 || absent > mostAbsent {
-		return nil, &OptionError{"absent", fmt.Sprint(absent), fmt.Sprintf("1 to %d", mostAbsent)}
+	params := map[string]any{"outstanding": o.Outstanding, "absent": p.Absent, "sticky": o.Sticky}
+	if p.Turns > 0 {
+		params["turns"] = p.Turns
 	}
-	r := o.result("backlog", map[string]any{"outstanding": o.Outstanding, "absent": absent, "sticky": o.Sticky})
-	hard := oneTask("parked", "hard")
-	ctx, s, err := o.set(ctx, nil, oneTask("live", o.Sticky))
+	r := o.result("backlog", params)
+	first, err := o.backlog(ctx, p.Absent)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close(ctx)
-	if err := s.wire.register(ctx, hard); err != nil {
-		return nil, err
+	defer first.close()
+	if p.Turns > 0 {
+		r.Phases, err = first.turns(ctx, &p)
+	} else {
+		r.Phases, err = first.row(p.Parked)
 	}
-	gone, err := s.vanished(ctx, hard, absent)
 	if err != nil {
 		return nil, err
-	}
-	before := residentBytes(o.Target.PIDs)
-	for i, n := range parked {
-		have := 0
-		if i > 0 {
-			have = parked[i-1]
-		}
-		begin := time.Now()
-		if err := s.park(ctx, hard.name, gone, have, n); err != nil {
-			return nil, fmt.Errorf("park runs: %w", err)
-		}
-		took := time.Since(begin).Seconds()
-		after := residentBytes(o.Target.PIDs)
-		f, err := s.closed(ctx, fmt.Sprintf("%d parked", n), 1)
-		if err != nil {
-			return nil, err
-		}
-		if n > have {
-			f.set("parked_per_second", float64(n-have)/took)
-		}
-		if n > 0 && len(before) > 0 && sum(before) > 0 {
-			f.set("bytes_per_parked_run_and_node", float64(sum(after)-sum(before))/float64(n*len(before)))
-		}
-		r.Phases = append(r.Phases, Phase{Label: fmt.Sprintf("%d parked", n), X: float64(n), Figures: f})
 	}
 	r.ends()
 	return r, nil
 }
 
-// ends compares the last phase with the first, and takes the first for the
-// result's own figures.
-func (r *Result) ends() {
-	first, last := r.Phases[0].Figures, r.Phases[len(r.Phases)-1].Figures
-	extra := r.Extra
-	r.Figures = first
-	r.Extra = extra
-	if first.RunsPerSecond > 0 && first.P99 > 0 {
-		r.set("last_to_first_runs_per_second", last.RunsPerSecond/first.RunsPerSecond)
-		r.set("last_to_first_p99", last.P99/first.P99)
+// backlog is a target with runs that wait for workers which are gone.
+type backlog struct {
+	*stage
+	ctx    context.Context //nolint:containedctx // carries the token of its target
+	flow   string
+	gone   []string
+	have   int
+	before []int64 // resident memory of the nodes when nothing waited
+}
+
+func (o *Options) backlog(ctx context.Context, absent int) (*backlog, error) {
+	hard := oneTask("parked", "hard")
+	ctx, s, err := o.set(ctx, nil, oneTask("live", o.Sticky))
+	if err != nil {
+		return nil, err
 	}
-	if first.NodesCPU > 0 {
-		r.set("last_to_first_nodes_cpu", last.NodesCPU/first.NodesCPU)
+	b := &backlog{stage: s, ctx: ctx, flow: hard.name}
+	if err = s.wire.register(ctx, hard); err == nil {
+		b.gone, err = s.vanished(ctx, hard, absent)
 	}
-	r.warnings()
+	if err != nil {
+		b.close()
+		return nil, err
+	}
+	b.before = residentBytes(o.Target.PIDs)
+	return b, nil
+}
+
+func (b *backlog) measure(label string) (Figures, error) { return b.closed(b.ctx, label, 1) }
+
+func (b *backlog) close() { b.stage.close(b.ctx) }
+
+// fill parks runs until there are n, and gives the phase in which they wait.
+func (b *backlog) fill(n int) (Phase, error) {
+	p := Phase{Label: fmt.Sprintf("%d parked", n), X: float64(n)}
+	begin := time.Now()
+	if err := b.park(b.ctx, b.flow, b.gone, b.have, n); err != nil {
+		return p, fmt.Errorf("park runs: %w", err)
+	}
+	if n > b.have {
+		p.set("parked_per_second", float64(n-b.have)/time.Since(begin).Seconds())
+	}
+	if nodes := len(b.before); n > 0 && nodes > 0 && sum(b.before) > 0 {
+		after := residentBytes(b.Target.PIDs)
+		p.set("bytes_per_parked_run_and_node", float64(sum(after)-sum(b.before))/float64(n*nodes))
+	}
+	b.have = n
+	return p, nil
+}
+
+// measured puts figures into a phase, beside what filling found.
+func (p *Phase) measured(f *Figures) {
+	extra := p.Extra
+	p.Figures = *f
+	p.Extra = extra
+}
+
+// row measures one number after the other.
+func (b *backlog) row(parked []int) ([]Phase, error) {
+	var phases []Phase
+	for _, n := range parked {
+		p, err := b.fill(n)
+		if err != nil {
+			return nil, err
+		}
+		f, err := b.measure(p.Label)
+		if err != nil {
+			return nil, err
+		}
+		p.measured(&f)
+		phases = append(phases, p)
+	}
+	return phases, nil
+}
+
+// turns measures each number but the first in turns with it.
+func (b *backlog) turns(ctx context.Context, p *BacklogPlan) ([]Phase, error) {
+	first, err := b.fill(p.Parked[0])
+	if err != nil {
+		return nil, err
+	}
+	var all []*Figures
+	phases := []Phase{first}
+	for _, n := range p.Parked[1:] {
+		phase, mine, err := b.beside(ctx, p, n, first.Label)
+		if err != nil {
+			return nil, err
+		}
+		phases, all = append(phases, phase), append(all, mine...)
+	}
+	phases[0].measured(medianTurn(all))
+	return phases, nil
+}
+
+// beside measures a number on a target of its own, in turns with the first: its
+// phase, and the figures of the first.
+func (b *backlog) beside(ctx context.Context, p *BacklogPlan, n int, label string) (Phase, []*Figures, error) {
+	target, end, err := p.Another(ctx)
+	if err != nil {
+		return Phase{}, nil, err
+	}
+	defer end()
+	o := *b.Options
+	o.Target = target
+	other, err := o.backlog(ctx, p.Absent)
+	if err != nil {
+		return Phase{}, nil, err
+	}
+	defer other.close()
+	phase, err := other.fill(n)
+	if err != nil {
+		return Phase{}, nil, err
+	}
+	labels := map[*backlog]string{b: label, other: phase.Label}
+	figures := map[*backlog][]*Figures{}
+	order := []*backlog{b, other}
+	for turn := range p.Turns + 1 { // the first does not count: heaps reach their size in it
+		for _, x := range order {
+			f, err := x.measure(fmt.Sprintf("%s, turn %d of %d", labels[x], turn, p.Turns))
+			if err != nil {
+				return Phase{}, nil, err
+			}
+			if turn > 0 {
+				figures[x] = append(figures[x], &f)
+			}
+		}
+		slices.Reverse(order) // who goes second may find a warmer machine
+	}
+	phase.measured(medianTurn(figures[other]))
+	phase.Ratios = Ratios(figures[b], figures[other])
+	return phase, figures[b], nil
+}
+
+// medianTurn gives the figures with the median of runs per second; of an even number
+// the lower one.
+func medianTurn(all []*Figures) *Figures {
+	sorted := slices.SortedFunc(slices.Values(all), func(a, b *Figures) int { return cmp.Compare(a.RunsPerSecond, b.RunsPerSecond) })
+	return sorted[(len(sorted)-1)/2]
 }
 
 // vanished gives workers that were attached once and are gone without a word.
@@ -155,52 +279,4 @@ func (s *stage) parkBatch(ctx context.Context, node int, flow string, workers []
 			return ctx.Err()
 		}
 	}
-}
-
-// Workers measures a live load with so many workers attached: once for each of
-// the counts.
-func Workers(ctx context.Context, o *Options, counts []int) (*Result, error) {
-	const idle = 4 * time.Second
-	if err := checkCounts("counts", counts, 1, maxWorkers); err != nil {
-		return nil, err
-	}
-	r := o.result("workers", map[string]any{"outstanding": o.Outstanding, "sticky": o.Sticky})
-	delete(r.Params, "workers")
-	first := *o
-	first.Workers = counts[0]
-	ctx, s, err := first.set(ctx, nil, oneTask("workers", o.Sticky))
-	if err != nil {
-		return nil, err
-	}
-	defer s.close(ctx)
-	for _, n := range counts {
-		begin := time.Now()
-		more := n - len(s.fleet.workers())
-		s.progress(0, fmt.Sprintf("attaching %d workers", n))
-		if err := s.fleet.attach(ctx, more); err != nil {
-			return nil, err
-		}
-		took := time.Since(begin).Seconds()
-		// What attached workers cost without any work: heartbeats, mostly.
-		from := measureUsage(o.Target.PIDs)
-		pause(ctx, idle)
-		to := measureUsage(o.Target.PIDs)
-		f, err := s.closed(ctx, fmt.Sprintf("%d workers", n), 1)
-		if err != nil {
-			return nil, err
-		}
-		if more > 0 {
-			f.set("attached_per_second", float64(more)/took)
-		}
-		if from.known && to.known && f.NodesCPU > 0 {
-			const percent, thousand = 100, 1000
-			share := (to.nodes - from.nodes) / to.at.Sub(from.at).Seconds()
-			f.set("idle_nodes_cpu_percent", share*percent)
-			f.set("nodes_cpu_seconds_per_1000_runs_above_idle", f.NodesCPU-share/f.RunsPerSecond*thousand)
-		}
-		f.set("broken_streams", float64(s.fleet.breaks.Load()))
-		r.Phases = append(r.Phases, Phase{Label: fmt.Sprintf("%d workers", n), X: float64(n), Figures: f})
-	}
-	r.ends()
-	return r, nil
 }

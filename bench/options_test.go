@@ -45,9 +45,17 @@ func TestWorkloadsNameTheirOwnOptions(t *testing.T) {
 		{func() (*Result, error) { return Bulk(t.Context(), &o, 0) }, `--batch is "0": must be 1 to 1000`},
 		{func() (*Result, error) { return Latency(t.Context(), &o, 0) }, `--rate is "0"`},
 		{func() (*Result, error) { return Fanout(t.Context(), &o, 1001) }, `--children is "1001"`},
-		{func() (*Result, error) { return Backlog(t.Context(), &o, nil, 1) }, `--parked is ""`},
-		{func() (*Result, error) { return Backlog(t.Context(), &o, []int{0, 5, 5}, 1) }, `--parked is "[0 5 5]"`},
-		{func() (*Result, error) { return Backlog(t.Context(), &o, []int{0}, 0) }, `--absent is "0"`},
+		{func() (*Result, error) { return Backlog(t.Context(), &o, BacklogPlan{Absent: 1}) }, `--parked is ""`},
+		{func() (*Result, error) {
+			return Backlog(t.Context(), &o, BacklogPlan{Parked: []int{0, 5, 5}, Absent: 1})
+		}, `--parked is "[0 5 5]"`},
+		{func() (*Result, error) { return Backlog(t.Context(), &o, BacklogPlan{Parked: []int{0}}) }, `--absent is "0"`},
+		{func() (*Result, error) {
+			return Backlog(t.Context(), &o, BacklogPlan{Parked: []int{0, 1}, Absent: 1, Turns: -1})
+		}, `--turns is "-1": must be 0 (no turns) to 1000`},
+		{func() (*Result, error) {
+			return Backlog(t.Context(), &o, BacklogPlan{Parked: []int{0, 1}, Absent: 1, Turns: 1})
+		}, `--turns is "1": must be 0, unless with --self-cluster`},
 		{func() (*Result, error) { return Workers(t.Context(), &o, []int{0}) }, `--counts is "[0]"`},
 		{func() (*Result, error) { return Failover(t.Context(), &o, nil, FailoverPlan{}) }, `--self-cluster is "0": must be 3 or 5`},
 		{func() (*Result, error) { return Overload(t.Context(), &o, OverloadPlan{Factor: 1}) }, `--factor is "1"`},

@@ -46,6 +46,9 @@ type Phase struct {
 	Label string  `json:"label"`
 	X     float64 `json:"x"`
 	Figures
+	// Ratios compare the phase with the first, if both were measured in turns; the
+	// figures are those of the turn with the median of runs per second.
+	Ratios map[string]Ratio `json:"ratios,omitempty"`
 }
 
 // Point is a moment of a workload that is watched over time: a second, or one
@@ -131,6 +134,7 @@ func (r *Result) Print(w io.Writer) {
 	for _, p := range r.Phases {
 		fmt.Fprintf(&b, "  %s\n", p.Label)
 		p.print(&b, "    ")
+		printRatios(&b, "    ", p.Ratios)
 	}
 	if r.CommandsPerSecond > 0 {
 		fmt.Fprintf(&b, "  the log alone: %.0f commands/s\n", r.CommandsPerSecond)
@@ -165,6 +169,18 @@ func (f *Figures) print(b *strings.Builder, indent string) {
 func printExtra(b *strings.Builder, indent string, extra map[string]float64) {
 	for _, name := range slices.Sorted(maps.Keys(extra)) {
 		fmt.Fprintf(b, "%s%s: %s\n", indent, strings.ReplaceAll(name, "_", " "), number(extra[name]))
+	}
+}
+
+func printRatios(b *strings.Builder, indent string, ratios map[string]Ratio) {
+	if len(ratios) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "%sbeside the first, in turns: median [min, max]\n", indent)
+	for _, name := range Compared() {
+		if r, ok := ratios[name]; ok {
+			fmt.Fprintf(b, "%s  %s: %.2f [%.2f, %.2f]\n", indent, strings.ReplaceAll(name, "_", " "), r.Median, r.Min, r.Max)
+		}
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+
+	"github.com/limpet-dev/limpet/cluster/journal"
 )
 
 const (
@@ -115,7 +117,14 @@ func openLog(path string) (*storage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log %q: %w", path, err)
 	}
-	return &storage{logs: bolt, stable: bolt, close: bolt.Close}, nil
+	before, err := journal.Open(filepath.Dir(path), bolt)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the journal of log %q: %w", path, err), bolt.Close())
+	}
+	return &storage{
+		logs: before, stable: bolt,
+		close: func() error { return errors.Join(before.Close(), bolt.Close()) },
+	}, nil
 }
 
 // claimName writes the node's name into a new data directory and refuses one

@@ -14,15 +14,7 @@ type Comparison struct {
 	B       string          `json:"b"`
 	Results []*bench.Result `json:"results"` // a, b, b, a, a, b, ...
 	// Ratios are B/A of each turn: above 1 B has more.
-	Ratios map[string]Ratio `json:"ratios"`
-}
-
-// Ratio sums up a figure over the turns.
-type Ratio struct {
-	Min    float64   `json:"min"`
-	Median float64   `json:"median"`
-	Max    float64   `json:"max"`
-	All    []float64 `json:"all"`
+	Ratios map[string]bench.Ratio `json:"ratios"`
 }
 
 // runCompare keeps both targets up and loads one after the other, so that what
@@ -66,44 +58,23 @@ func (c *command) runCompare(ctx context.Context, measure measurement, a, b stri
 			}
 		}
 	}
-	out.ratios()
+	out.Ratios = bench.Ratios(out.sides())
 	if c.env.JSON() {
 		return writeJSON(c.env.Out, out)
 	}
 	return out.print(c)
 }
 
-// figures that are compared.
-func compared() map[string]func(*bench.Result) float64 {
-	return map[string]func(*bench.Result) float64{
-		"runs_per_second":                 func(r *bench.Result) float64 { return r.RunsPerSecond },
-		"p50_ms":                          func(r *bench.Result) float64 { return r.P50 },
-		"p99_ms":                          func(r *bench.Result) float64 { return r.P99 },
-		"nodes_cpu_seconds_per_1000_runs": func(r *bench.Result) float64 { return r.NodesCPU },
-	}
-}
-
-func (c *Comparison) ratios() {
-	c.Ratios = map[string]Ratio{}
-	for name, of := range compared() {
-		var r Ratio
-		for i := 0; i+1 < len(c.Results); i += 2 {
-			a, b := c.Results[i], c.Results[i+1]
-			if i/2%2 == 1 {
-				a, b = b, a
-			}
-			if of(a) > 0 {
-				r.All = append(r.All, of(b)/of(a))
-			}
+// sides are the figures of either target, by turn.
+func (c *Comparison) sides() (a, b []*bench.Figures) {
+	for i := 0; i+1 < len(c.Results); i += 2 {
+		first, second := &c.Results[i].Figures, &c.Results[i+1].Figures
+		if i/2%2 == 1 {
+			first, second = second, first
 		}
-		if len(r.All) == 0 {
-			continue
-		}
-		sorted := slices.Sorted(slices.Values(r.All))
-		r.Min, r.Max = sorted[0], sorted[len(sorted)-1]
-		r.Median = (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
-		c.Ratios[name] = r
+		a, b = append(a, first), append(b, second)
 	}
+	return a, b
 }
 
 func (c *Comparison) print(cmd *command) error {
@@ -115,7 +86,7 @@ func (c *Comparison) print(cmd *command) error {
 		fmt.Fprintf(cmd.env.Out, "%s  %8.0f runs/s  p50 %.2f ms  p99 %.2f ms\n", side, r.RunsPerSecond, r.P50, r.P99)
 	}
 	fmt.Fprintf(cmd.env.Out, "A is %s, B is %s; ratios B/A of %d turns: median [min, max]\n", c.A, c.B, len(c.Results)/2)
-	for _, name := range []string{"runs_per_second", "p50_ms", "p99_ms", "nodes_cpu_seconds_per_1000_runs"} {
+	for _, name := range bench.Compared() {
 		if r, ok := c.Ratios[name]; ok {
 			fmt.Fprintf(cmd.env.Out, "  %-32s %.2f [%.2f, %.2f]\n", name, r.Median, r.Min, r.Max)
 		}

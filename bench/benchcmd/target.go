@@ -29,10 +29,10 @@ type target struct {
 
 // open finds or starts what a text names.
 func (c *command) open(ctx context.Context, spec string, token func() (string, error)) (*target, error) {
-	switch {
-	case spec == self, strings.HasPrefix(spec, self+":"):
-		return c.openSelf(ctx, strings.TrimPrefix(strings.TrimPrefix(spec, self), ":"))
-	case spec == stub:
+	if program, ok := ownProgram(spec); ok {
+		return c.openSelf(ctx, program)
+	}
+	if spec == stub {
 		return openStub(ctx, "")
 	}
 	t := &target{close: func() {}}
@@ -79,6 +79,33 @@ func (c *command) openSelf(ctx context.Context, program string) (*target, error)
 		Target:  bench.Target{Name: name, Addrs: cluster.Addrs(), Token: cluster.Token(), PIDs: cluster.PIDs()},
 		cluster: cluster, close: cluster.Close,
 	}, nil
+}
+
+// another brings up one more cluster like the one that is measured. Nil if that is
+// not ours.
+func (c *command) another() func(context.Context) (bench.Target, func(), error) {
+	spec, err := c.spec()
+	program, own := ownProgram(spec)
+	if err != nil || !own || c.compare != "" {
+		return nil
+	}
+	return func(ctx context.Context) (bench.Target, func(), error) {
+		t, err := c.openSelf(ctx, program)
+		if err != nil {
+			return bench.Target{}, nil, err
+		}
+		t.Gzip, t.Plain = c.opts.Target.Gzip, c.opts.Target.Plain
+		return t.Target, t.close, nil
+	}
+}
+
+// ownProgram tells whether a text names a new cluster on this machine, and with which
+// program; "" is this one.
+func ownProgram(spec string) (string, bool) {
+	if spec == self {
+		return "", true
+	}
+	return strings.CutPrefix(spec, self+":")
 }
 
 // openStub starts this program as a stub; with a directory, as one that commits

@@ -43,10 +43,13 @@ func (c *command) addWorkloads(root *cobra.Command) {
 			}).run}
 		}),
 		c.workload("backlog", "A live load while HARD runs wait for workers that are gone", func(cmd *cobra.Command) measurement {
-			parked := cmd.Flags().IntSlice("parked", []int{0, 10_000, 100_000}, "how many wait: measured once for each number; at a --target they stay until they are cancelled or time out")
-			absent := cmd.Flags().Int("absent", 100, "workers that they wait for")
+			p := &bench.BacklogPlan{}
+			cmd.Flags().IntSliceVar(&p.Parked, "parked", []int{0, 10_000, 100_000}, "how many wait: measured once for each number; at a --target they stay until they are cancelled or time out")
+			cmd.Flags().IntVar(&p.Absent, "absent", 100, "workers that they wait for")
+			cmd.Flags().IntVar(&p.Turns, "turns", 0, "measure each number so often in turns with the first, on clusters of their own (needs --self-cluster)")
 			return measurement{closedFlags(cmd, 64, "none"), plain(func(ctx context.Context, o *bench.Options) (*bench.Result, error) {
-				return bench.Backlog(ctx, o, *parked, *absent)
+				p.Another = c.another()
+				return bench.Backlog(ctx, o, *p)
 			}).run}
 		}),
 		c.workload("workers", "A live load with many workers attached", func(cmd *cobra.Command) measurement {

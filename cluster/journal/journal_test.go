@@ -1,0 +1,484 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const testSize = 8 * page
+
+// world is the disk of a node: two files and the store behind. Its power fails when
+// the fuse has burnt down; from then on nothing is done any more.
+type world struct {
+	mu    sync.Mutex // a file is emptied beside the rest
+	rng   *rand.Rand
+	chaos *rand.Rand // of disks and of the store behind
+	fuse  int
+	dead  bool
+	disks [files]*disk
+	logs  map[uint64]*raft.Log // the store behind; what it has done is on disk
+}
+
+var errPower = errors.New("no power")
+
+// step burns the fuse, and reports whether there is power for what is to be done.
+func (w *world) step() bool {
+	w.fuse--
+	w.dead = w.dead || w.fuse == 0
+	return !w.dead
+}
+
+// disk is a file of which not all that was written is on disk.
+type disk struct {
+	world *world
+	seen  []byte // what is read while there is power
+	kept  []byte // what is there after a crash
+	dirty []int  // sectors that were written and not synced
+}
+
+const sector = 512
+
+func (d *disk) ReadAt(p []byte, at int64) (int, error) {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	return copy(p, d.seen[at:]), nil
+}
+
+func (d *disk) WriteAt(p []byte, at int64) (int, error) {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	if d.world.dead {
+		return 0, errPower
+	}
+	copy(d.seen[at:], p)
+	for s := int(at) / sector; s*sector < int(at)+len(p); s++ {
+		d.dirty = append(d.dirty, s)
+	}
+	if !d.world.step() {
+		return 0, errPower
+	}
+	return len(p), nil
+}
+
+func (d *disk) Sync() error {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	if !d.world.step() {
+		return errPower
+	}
+	copy(d.kept, d.seen)
+	d.dirty = nil
+	return nil
+}
+
+func (d *disk) Close() error { return nil }
+func (d *disk) Name() string { return "disk" }
+
+// crash keeps some of what was not synced.
+func (d *disk) crash() {
+	for _, s := range d.dirty {
+		if d.world.chaos.IntN(2) == 0 {
+			copy(d.kept[s*sector:(s+1)*sector], d.seen[s*sector:(s+1)*sector])
+		}
+	}
+	d.dirty = nil
+	copy(d.seen, d.kept)
+}
+
+// behind is the store behind: all or nothing, and on disk at once.
+type behind struct{ *world }
+
+func (b behind) change(do func()) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dead {
+		return errPower
+	}
+	late := b.chaos.IntN(2) == 0 // the power fails after it was done
+	if b.step() || late {
+		do()
+	}
+	if b.dead {
+		return errPower
+	}
+	return nil
+}
+
+func (b behind) StoreLog(l *raft.Log) error { return b.StoreLogs([]*raft.Log{l}) }
+
+func (b behind) StoreLogs(logs []*raft.Log) error {
+	return b.change(func() {
+		for _, l := range logs {
+			b.logs[l.Index] = l
+		}
+	})
+}
+
+func (b behind) DeleteRange(first, last uint64) error {
+	return b.change(func() {
+		for i := first; i <= last; i++ {
+			delete(b.logs, i)
+		}
+	})
+}
+
+func (b behind) GetLog(index uint64, l *raft.Log) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if found := b.logs[index]; found != nil {
+		*l = *found
+		return nil
+	}
+	return raft.ErrLogNotFound
+}
+
+func (b behind) FirstIndex() (uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var first uint64
+	for i := range b.logs {
+		if first == 0 || i < first {
+			first = i
+		}
+	}
+	return first, nil
+}
+
+func (b behind) LastIndex() (uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var last uint64
+	for i := range b.logs {
+		last = max(last, i)
+	}
+	return last, nil
+}
+
+func newWorld(seed uint64) *world {
+	w := &world{logs: map[uint64]*raft.Log{}}
+	w.rng, w.chaos = rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // not a secret
+	for i := range w.disks {
+		w.disks[i] = &disk{world: w, seen: make([]byte, testSize), kept: make([]byte, testSize)}
+		copy(w.disks[i].seen, head(1))
+		copy(w.disks[i].kept, head(1))
+	}
+	return w
+}
+
+func (w *world) open() (*Store, error) {
+	var f [files]file
+	for i, d := range w.disks {
+		f[i] = d
+	}
+	return newStore(f, testSize, behind{w})
+}
+
+// crash turns the power off and on again.
+func (w *world) crash() {
+	for _, d := range w.disks {
+		d.crash()
+	}
+	w.dead, w.fuse = false, -1
+}
+
+// shadow is what a log should hold, and what it may hold instead: a write that was
+// not answered is done or not.
+type shadow struct {
+	logs map[uint64]string
+	may  map[uint64]string // nil: there is no doubt
+}
+
+func text(l *raft.Log) string {
+	return fmt.Sprint(l.Index, l.Term, l.Type, l.AppendedAt.UnixNano(), string(l.Data), string(l.Extensions))
+}
+
+func contents(tb testing.TB, s raft.LogStore) map[uint64]string {
+	tb.Helper()
+	first, err := s.FirstIndex()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	last, err := s.LastIndex()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	out := map[uint64]string{}
+	for i := first; i <= last && last > 0; i++ {
+		var l raft.Log
+		if err := s.GetLog(i, &l); err == nil {
+			out[i] = text(&l)
+		} else if !errors.Is(err, raft.ErrLogNotFound) {
+			tb.Fatal(err)
+		}
+	}
+	return out
+}
+
+func same(a, b map[uint64]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if b[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *shadow) clone() map[uint64]string {
+	out := map[uint64]string{}
+	for k, v := range m.logs {
+		out[k] = v
+	}
+	return out
+}
+
+// act does something to the log and to its shadow, and reports whether there is still
+// power.
+func (m *shadow) act(tb testing.TB, w *world, s *Store, term *uint64) bool {
+	tb.Helper()
+	next := m.clone()
+	first, _ := s.FirstIndex()
+	last, _ := s.LastIndex()
+	var err error
+	switch k := w.rng.IntN(20); {
+	case k == 0 && last > first: // a new leader replaces the tail
+		from := last - w.rng.Uint64N(min(last-first, 5))
+		*term++
+		for i := from; i <= last; i++ {
+			delete(next, i)
+		}
+		err = s.DeleteRange(from, last)
+	case k == 1 && last > first: // compaction
+		to := first + w.rng.Uint64N(last-first)
+		for i := first; i <= to; i++ {
+			delete(next, i)
+		}
+		err = s.DeleteRange(first, to)
+	default:
+		at := last + 1
+		switch w.rng.IntN(30) {
+		case 0:
+			at += 5 // behind a snapshot of another node
+		case 1:
+			if last > first { // Raft does not, but a store may be asked to
+				at = last
+				*term++
+			}
+		}
+		var logs []*raft.Log
+		for i := range 1 + w.rng.IntN(4) {
+			l := &raft.Log{Index: at + uint64(i), Term: *term, Type: raft.LogCommand, Data: bytes.Repeat([]byte{byte(w.rng.IntN(256))}, w.rng.IntN(3000))}
+			if w.rng.IntN(20) == 0 {
+				l.Data = bytes.Repeat([]byte("x"), testSize)
+			}
+			if w.rng.IntN(2) == 0 {
+				l.AppendedAt, l.Extensions = time.Unix(0, w.rng.Int64()), []byte("e")
+			}
+			logs = append(logs, l)
+			next[l.Index] = text(l)
+		}
+		err = s.StoreLogs(logs)
+	}
+	switch {
+	case err == nil:
+		m.logs = next
+		return true
+	case !errors.Is(err, errPower):
+		tb.Fatal(err)
+	}
+	m.may = next
+	return false
+}
+
+// Whatever a crash leaves of what was not synced: what was answered is there, what
+// was deleted is not, and what was not answered is there whole or not at all.
+func TestACrashLosesNothingThatWasAnswered(t *testing.T) {
+	seeds := uint64(3000)
+	if testing.Short() {
+		seeds = 300
+	}
+	for seed := range seeds {
+		w, m, term := newWorld(seed), &shadow{logs: map[uint64]string{}}, uint64(1)
+		for life := range 6 {
+			s, err := w.open()
+			if err == nil {
+				err = m.check(t, s)
+				m.may = nil
+			}
+			if err != nil {
+				t.Fatalf("seed %d, life %d: %v", seed, life, err)
+			}
+			w.fuse = 1 + w.rng.IntN(80)
+			for m.act(t, w, s, &term) {
+				if w.rng.IntN(4) == 0 && !same(contents(t, s), m.logs) {
+					t.Fatalf("seed %d, life %d: the log has %v, want %v", seed, life, contents(t, s), m.logs)
+				}
+			}
+			if s.emptied != nil {
+				<-s.emptied // what is done there ends with the power
+			}
+			w.crash()
+			for w.rng.IntN(3) == 0 { // the power fails again while the node starts
+				w.fuse = 1 + w.rng.IntN(6)
+				if s, err := w.open(); err == nil {
+					_ = s
+				} else if !errors.Is(err, errPower) {
+					t.Fatalf("seed %d, life %d: %v", seed, life, err)
+				}
+				w.crash()
+			}
+		}
+	}
+}
+
+// check compares a log that was opened with what it should or may hold, and goes on
+// from what it is.
+func (m *shadow) check(tb testing.TB, s *Store) error {
+	tb.Helper()
+	got := contents(tb, s)
+	if !same(got, m.logs) && (m.may == nil || !same(got, m.may)) {
+		return fmt.Errorf("the log has %d entries %v, want %d or %d", len(got), slices.Sorted(keys(got)), len(m.logs), len(m.may))
+	}
+	m.logs = got
+	return nil
+}
+
+func keys(m map[uint64]string) func(func(uint64) bool) {
+	return func(yield func(uint64) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func entry(i uint64, data string) *raft.Log { return &raft.Log{Index: i, Term: 1, Data: []byte(data)} }
+
+// What lies before a frame that can be read was answered: it must not be left out in
+// silence.
+func TestDamageIsTold(t *testing.T) {
+	w := newWorld(1)
+	s, err := w.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(3) {
+		if err := s.StoreLog(entry(i+1, "entry")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		at   int
+		want string // "": nobody can know
+	}{
+		{0, "damaged at byte 0"}, {9, "damaged at byte 0"}, {page + 1, "damaged at byte 4096"}, {2*page + atEntries + 3, "damaged at byte 8192"},
+		{3*page + atEntries, ""}, {3*page + 4000, ""},
+	} {
+		d := w.disks[s.current]
+		d.seen[c.at] ^= 1
+		_, err := newStore([files]file{d, w.disks[1-s.current]}, testSize, behind{newWorld(2)})
+		d.seen[c.at] ^= 1
+		copy(d.seen, d.kept)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("a change at %d: %v, want %q", c.at, err, c.want)
+		}
+	}
+}
+
+// failing is a store behind that fails so often.
+type failing struct {
+	behind
+
+	times int
+}
+
+var errFull = errors.New("no space left on device")
+
+func (f *failing) StoreLogs(logs []*raft.Log) error {
+	if f.times > 0 {
+		f.times--
+		return errFull
+	}
+	return f.behind.StoreLogs(logs)
+}
+
+func TestAStoreBehindThatFailsLosesNothing(t *testing.T) {
+	w := newWorld(1)
+	full := &failing{behind: behind{w}, times: 7}
+	s, err := newStore([files]file{w.disks[0], w.disks[1]}, testSize, full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[uint64]string{}
+	failed := 0
+	for i := uint64(1); i <= 60; {
+		l := entry(i, strings.Repeat("x", 1000))
+		if err := s.StoreLog(l); errors.Is(err, errFull) {
+			failed++
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		want[i] = text(l)
+		if got := contents(t, s); !same(got, want) {
+			t.Fatalf("after %d entries and %d failures the log has %d", i, failed, len(got))
+		}
+		i++
+	}
+	if failed == 0 || full.times != 0 {
+		t.Errorf("%d writes failed, and %d did not that should", failed, full.times)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.logs) != 60 {
+		t.Errorf("the store behind has %d entries after the close, want 60", len(w.logs))
+	}
+	if err := s.StoreLog(entry(61, "late")); err == nil {
+		t.Error("a closed journal took an entry")
+	}
+}
+
+func TestAJournalIsMadeWholeAndOpenedAgain(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(1)
+	for life := range uint64(3) {
+		s, err := Open(dir, behind{w})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.StoreLog(entry(life+1, "entry")); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.logs) != int(life) { //nolint:gosec // small
+			t.Fatalf("the store behind has %d entries in life %d", len(w.logs), life)
+		}
+		for _, g := range s.segs { // as after a crash: nothing is drained
+			_ = g.file.Close()
+		}
+	}
+	path := filepath.Join(dir, "raft.journal.1")
+	if info, err := os.Stat(path); err != nil || info.Size() != defaultSize {
+		t.Fatal(info, err)
+	}
+	if err := os.Truncate(path, 100); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, behind{w}); err == nil || !strings.Contains(err.Error(), "raft.journal.1") {
+		t.Errorf("a file that is too short: %v", err)
+	}
+}

@@ -1,0 +1,156 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// page is what frames are aligned to: a write touches no page of an earlier one.
+const page = 4096
+
+// magic begins a file's head; the last byte is the format.
+const magic = "limpetj\x01"
+
+// headSize is the head's length: magic, generation, checksum.
+const headSize = len(magic) + 8 + 8
+
+// file is what a journal is written to.
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	// Sync returns when all that was written is on disk.
+	Sync() error
+	Close() error
+	Name() string
+}
+
+// segment is one file: its head in the first page, then frames.
+type segment struct {
+	file file
+	size int64
+	gen  uint64
+	next int64 // where the next frame goes
+	// ready says that the head on disk is that of gen. If it is not, what the file has
+	// is behind, or on its way there.
+	ready bool
+}
+
+// openFile opens a file, or makes it: of its full size, so that it never grows, with
+// a head, and under its name when all is on disk.
+func openFile(path string, size int64) (file, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := makeFile(path, size); err != nil {
+			return nil, fmt.Errorf("make %q: %w", path, err)
+		}
+		f, err = os.OpenFile(path, os.O_RDWR, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	return synced{f}, nil
+}
+
+func makeFile(path string, size int64) error {
+	temporary := path + ".new"
+	f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err //nolint:wrapcheck // names the file
+	}
+	_, err = f.Write(make([]byte, size))
+	if err == nil {
+		_, err = f.WriteAt(head(1), 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err //nolint:wrapcheck // names the directory
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func head(gen uint64) []byte {
+	b := binary.BigEndian.AppendUint64([]byte(magic), gen)
+	return binary.BigEndian.AppendUint64(b, xxhash.Sum64(b))
+}
+
+// renew begins a new generation: what the file holds is void.
+func (g *segment) renew(gen uint64) error {
+	g.ready = false
+	if _, err := g.file.WriteAt(head(gen), 0); err != nil {
+		return fmt.Errorf("write the head of the journal: %w", err)
+	}
+	if err := g.file.Sync(); err != nil {
+		return fmt.Errorf("sync the head of the journal: %w", err)
+	}
+	g.gen, g.next, g.ready = gen, page, true
+	return nil
+}
+
+func (g *segment) fits(n int) bool { return g.next+int64(n) <= g.size }
+
+// append writes a frame behind the others. After an error the next takes its place.
+func (g *segment) append(frame []byte) error {
+	if _, err := g.file.WriteAt(frame, g.next); err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	if err := g.file.Sync(); err != nil {
+		return fmt.Errorf("sync the journal: %w", err)
+	}
+	g.next += int64(len(frame))
+	return nil
+}
+
+// recover reads the generation and its frames. The last frame may be half written:
+// nobody was told that it is there. A frame behind one that cannot be read is damage.
+func (g *segment) recover() ([]frame, error) {
+	raw := make([]byte, g.size)
+	if _, err := g.file.ReadAt(raw, 0); err != nil {
+		return nil, fmt.Errorf("read the journal %q, which should have %d bytes: %w", g.file.Name(), g.size, err)
+	}
+	if g.gen = binary.BigEndian.Uint64(raw[len(magic):]); string(raw[:headSize]) != string(head(g.gen)) {
+		return nil, g.damaged(0)
+	}
+	var out []frame
+	at := page
+	for at < len(raw) {
+		f, n, err := readFrame(raw[at:], g.gen)
+		if err != nil {
+			return nil, fmt.Errorf("journal %q at %d: %w", g.file.Name(), at, err)
+		}
+		if n == 0 || len(out) > 0 && f.seq != out[len(out)-1].seq+1 {
+			break
+		}
+		out = append(out, f)
+		at += n
+	}
+	for later := at; later < len(raw); later += page {
+		if f, n, _ := readFrame(raw[later:], g.gen); n > 0 && (len(out) == 0 || f.seq > out[len(out)-1].seq) {
+			return nil, g.damaged(at)
+		}
+	}
+	return out, nil
+}
+
+func (g *segment) damaged(at int) error {
+	return fmt.Errorf("the journal %q is damaged at byte %d: entries of this node's log are lost; remove its data directory and let it join again, "+
+		"or restore the directory", g.file.Name(), at)
+}
