@@ -96,20 +96,25 @@ func newStore(open [files]file, size int64, behind raft.LogStore) (*Store, error
 	return s, s.renew()
 }
 
+// void gives all entries to the store behind, and makes sure that nothing is read from
+// the files again. The caller holds writing.
+func (s *Store) void() error {
+	if err := s.drain(); err != nil {
+		return err
+	}
+	return s.renew()
+}
+
 // renew gives all files a new generation: what they hold is behind. The caller holds
 // writing, and nothing is on its way.
 func (s *Store) renew() error {
 	for _, g := range s.segs {
-		if err := s.renewOne(g); err != nil {
+		s.gen++
+		if err := g.renew(s.gen); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (s *Store) renewOne(g *segment) error {
-	s.gen++
-	return g.renew(s.gen)
 }
 
 // StoreLog implements raft.LogStore.
@@ -139,7 +144,7 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 	}
 	sealFrame(s.frame, g.gen, s.seq)
 	if err := g.append(s.frame); err != nil {
-		return err
+		return err // the file takes nothing more before it is renewed
 	}
 	s.seq++
 	s.mu.Lock()
@@ -154,8 +159,8 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 // room gives the file that takes a frame of n bytes. The caller holds writing.
 func (s *Store) room(n int) (*segment, error) {
 	g := s.segs[s.current]
-	if !g.ready { // a deletion failed half-way: all that it has is behind
-		if err := s.renewOne(g); err != nil {
+	if !g.ready { // a write failed: what it left must not be taken for an entry
+		if err := s.void(); err != nil {
 			return nil, err
 		}
 	}
@@ -188,16 +193,13 @@ func (s *Store) inOrder(logs []*raft.Log) error {
 	if logs[0].Index > last {
 		return nil
 	}
-	if err := s.drain(); err != nil {
-		return err
-	}
-	return s.renew()
+	return s.void()
 }
 
 // storeLarge stores what no file has room for. The caller holds writing.
 func (s *Store) storeLarge(logs []*raft.Log) error {
 	s.frame = nil
-	if err := s.drain(); err != nil {
+	if err := s.void(); err != nil {
 		return err
 	}
 	return s.behind.StoreLogs(logs) //nolint:wrapcheck // the store's own
@@ -288,10 +290,7 @@ func (s *Store) DeleteRange(first, last uint64) error {
 	if s.closed {
 		return errClosed
 	}
-	if err := s.drain(); err != nil {
-		return err
-	}
-	if err := s.renew(); err != nil { // or a crash would bring it back
+	if err := s.void(); err != nil { // or a crash would bring it back
 		return err
 	}
 	return s.behind.DeleteRange(first, last) //nolint:wrapcheck // the store's own

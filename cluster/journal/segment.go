@@ -36,8 +36,8 @@ type segment struct {
 	size int64
 	gen  uint64
 	next int64 // where the next frame goes
-	// ready says that the head on disk is that of gen. If it is not, what the file has
-	// is behind, or on its way there.
+	// ready says that a frame may be written. It may not while the file is emptied, nor
+	// after a write that failed: what that left on disk is not known.
 	ready bool
 }
 
@@ -107,8 +107,9 @@ func (g *segment) renew(gen uint64) error {
 
 func (g *segment) fits(n int) bool { return g.next+int64(n) <= g.size }
 
-// append writes a frame behind the others. After an error the next takes its place.
+// append writes a frame behind the others.
 func (g *segment) append(frame []byte) error {
+	g.ready = false
 	if _, err := g.file.WriteAt(frame, g.next); err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
@@ -116,6 +117,7 @@ func (g *segment) append(frame []byte) error {
 		return fmt.Errorf("sync the journal: %w", err)
 	}
 	g.next += int64(len(frame))
+	g.ready = true
 	return nil
 }
 
@@ -136,14 +138,14 @@ func (g *segment) recover() ([]frame, error) {
 		if err != nil {
 			return nil, fmt.Errorf("journal %q at %d: %w", g.file.Name(), at, err)
 		}
-		if n == 0 || len(out) > 0 && f.seq != out[len(out)-1].seq+1 {
+		if n == 0 {
 			break
 		}
 		out = append(out, f)
 		at += n
 	}
 	for later := at; later < len(raw); later += page {
-		if f, n, _ := readFrame(raw[later:], g.gen); n > 0 && (len(out) == 0 || f.seq > out[len(out)-1].seq) {
+		if _, n, err := readFrame(raw[later:], g.gen); n > 0 || err != nil {
 			return nil, g.damaged(at)
 		}
 	}
