@@ -24,8 +24,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// files is how many there are: one takes entries while another is emptied.
-const files = 2
+// Files is how many there are: one takes entries while another is emptied.
+const Files = 2
 
 // defaultSize is how long a file is.
 const defaultSize = 2 << 20
@@ -37,7 +37,7 @@ type Store struct {
 	size   int64
 
 	writing sync.Mutex // of the fields up to mu, and of the files
-	segs    [files]*segment
+	segs    [Files]*segment
 	current int    // takes the entries
 	seq     uint64 // of the next frame
 	gen     uint64 // the newest
@@ -53,7 +53,7 @@ type Store struct {
 // Open opens the journal in a directory, or makes it, and gives the store behind what
 // a crash has left here. It does not close the store behind.
 func Open(dir string, behind raft.LogStore) (*Store, error) {
-	var open [files]file
+	var open [Files]File
 	for i := range open {
 		f, err := openFile(filepath.Join(dir, fmt.Sprintf("raft.journal.%d", i)), defaultSize)
 		if err != nil {
@@ -64,7 +64,7 @@ func Open(dir string, behind raft.LogStore) (*Store, error) {
 		}
 		open[i] = f
 	}
-	s, err := newStore(open, defaultSize, behind)
+	s, err := New(open, defaultSize, behind)
 	if err != nil {
 		for _, f := range open {
 			_ = f.Close()
@@ -74,7 +74,9 @@ func Open(dir string, behind raft.LogStore) (*Store, error) {
 	return s, nil
 }
 
-func newStore(open [files]file, size int64, behind raft.LogStore) (*Store, error) {
+// New makes a journal of files of that size, in bytes: a multiple of 4096, of two pages
+// or more. It gives the store behind what a crash has left in them.
+func New(open [Files]File, size int64, behind raft.LogStore) (*Store, error) {
 	s := &Store{behind: behind, size: size}
 	var frames []frame
 	for i, f := range open {
@@ -213,7 +215,7 @@ func (s *Store) turn() error {
 	}
 	full := s.segs[s.current]
 	full.ready = false
-	s.current = (s.current + 1) % files
+	s.current = (s.current + 1) % Files
 	s.mu.Lock()
 	s.old, s.young = s.young, nil
 	logs := s.old
@@ -239,10 +241,10 @@ func (s *Store) empty(g *segment, logs []*raft.Log, gen uint64) error {
 // caller holds writing.
 func (s *Store) settle() error {
 	if s.emptied != nil {
-		<-s.emptied // whether it is ready says how that ended
+		_ = <-s.emptied // whether it is ready says how that ended
 		s.emptied = nil
 	}
-	other := s.segs[(s.current+1)%files]
+	other := s.segs[(s.current+1)%Files]
 	if !other.ready {
 		s.mu.RLock()
 		logs := s.old

@@ -28,7 +28,7 @@ type world struct {
 	fuse  int
 	dead  bool
 	sick  int // one of so many writes and syncs of the journal fails; 0: none
-	disks [files]*disk
+	disks [Files]*disk
 	logs  map[uint64]*raft.Log // the store behind; what it has done is on disk
 }
 
@@ -183,19 +183,17 @@ func newWorld(seed uint64) *world {
 	w := &world{logs: map[uint64]*raft.Log{}}
 	w.rng, w.chaos = rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // not a secret
 	for i := range w.disks {
-		w.disks[i] = &disk{world: w, seen: make([]byte, testSize), kept: make([]byte, testSize)}
-		copy(w.disks[i].seen, head(1))
-		copy(w.disks[i].kept, head(1))
+		w.disks[i] = &disk{world: w, seen: Blank(testSize), kept: Blank(testSize)}
 	}
 	return w
 }
 
 func (w *world) open() (*Store, error) {
-	var f [files]file
+	var f [Files]File
 	for i, d := range w.disks {
 		f[i] = d
 	}
-	return newStore(f, testSize, behind{w})
+	return New(f, testSize, behind{w})
 }
 
 // crash turns the power off and on again.
@@ -339,7 +337,7 @@ func TestACrashLosesNothingThatWasAnswered(t *testing.T) {
 				}
 			}
 			if s.emptied != nil {
-				<-s.emptied // what is done there ends with the power
+				_ = <-s.emptied // what is done there ends with the power
 			}
 			w.crash()
 			for w.rng.IntN(3) == 0 { // the power fails again while the node starts
@@ -391,7 +389,7 @@ func TestDamageIsTold(t *testing.T) {
 	} {
 		d := w.disks[s.current]
 		d.seen[c.at] ^= 1
-		_, err := newStore([files]file{d, w.disks[1-s.current]}, testSize, behind{newWorld(2)})
+		_, err := New([Files]File{d, w.disks[1-s.current]}, testSize, behind{newWorld(2)})
 		d.seen[c.at] ^= 1
 		copy(d.seen, d.kept)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -403,7 +401,7 @@ func TestDamageIsTold(t *testing.T) {
 // The next frame may have no room where the one that failed lies, and go to the other
 // file.
 func TestAWriteThatFailedIsNotReadAfterTheNext(t *testing.T) {
-	for current := range files {
+	for current := range Files {
 		afterAFailure(t, current)
 	}
 }
@@ -412,7 +410,7 @@ func afterAFailure(t *testing.T, current int) {
 	t.Helper()
 	w := newWorld(1)
 	full := &failing{behind: behind{w}}
-	s, err := newStore([files]file{w.disks[0], w.disks[1]}, testSize, full)
+	s, err := New([Files]File{w.disks[0], w.disks[1]}, testSize, full)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -439,7 +437,7 @@ func afterAFailure(t *testing.T, current int) {
 		t.Fatal(err)
 	}
 	if s.emptied != nil {
-		<-s.emptied
+		_ = <-s.emptied
 	}
 	w.crash()
 	if s, err = w.open(); err != nil {
@@ -469,7 +467,7 @@ func (f *failing) StoreLogs(logs []*raft.Log) error {
 func TestAStoreBehindThatFailsLosesNothing(t *testing.T) {
 	w := newWorld(1)
 	full := &failing{behind: behind{w}, times: 7}
-	s, err := newStore([files]file{w.disks[0], w.disks[1]}, testSize, full)
+	s, err := New([Files]File{w.disks[0], w.disks[1]}, testSize, full)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,9 @@ const magic = "limpetj\x01"
 // headSize is the head's length: magic, generation, checksum.
 const headSize = len(magic) + 8 + 8
 
-// file is what a journal is written to.
-type file interface {
+// File is what a journal is written to: of fixed size, and at first with the content
+// that Blank gives.
+type File interface {
 	io.ReaderAt
 	io.WriterAt
 	// Sync returns when all that was written is on disk.
@@ -32,7 +33,7 @@ type file interface {
 
 // segment is one file: its head in the first page, then frames.
 type segment struct {
-	file file
+	file File
 	size int64
 	gen  uint64
 	next int64 // where the next frame goes
@@ -43,7 +44,7 @@ type segment struct {
 
 // openFile opens a file, or makes it: of its full size, so that it never grows, with
 // a head, and under its name when all is on disk.
-func openFile(path string, size int64) (file, error) {
+func openFile(path string, size int64) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		if err := makeFile(path, size); err != nil {
@@ -63,11 +64,7 @@ func makeFile(path string, size int64) error {
 	if err != nil {
 		return err //nolint:wrapcheck // names the file
 	}
-	_, err = f.Write(make([]byte, size))
-	if err == nil {
-		_, err = f.WriteAt(head(1), 0)
-	}
-	if err == nil {
+	if _, err = f.Write(Blank(size)); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
@@ -85,6 +82,13 @@ func syncDir(dir string) error {
 		return err //nolint:wrapcheck // names the directory
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Blank is the content of a file that has held nothing.
+func Blank(size int64) []byte {
+	b := make([]byte, size)
+	copy(b, head(1))
+	return b
 }
 
 func head(gen uint64) []byte {

@@ -9,10 +9,10 @@ import (
 // grows, so there is nothing.
 type synced struct{ *os.File }
 
-// Sync implements file.
+// Sync implements File.
 func (f synced) Sync() error {
 	for {
-		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR { //nolint:errorlint // as the system gives it
+		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR {
 			return os.NewSyscallError("fdatasync", err)
 		}
 	}

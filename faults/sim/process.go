@@ -122,7 +122,12 @@ func (w *world) start(name string) error {
 		<-sink.ready
 		sink.hub.SetIsolated(isolated)
 	}
-	n, err := cluster.Open(w.ctx, cfg)
+	var n *cluster.Node
+	logs, err := p.disk.journal()
+	if err == nil {
+		cfg.Stores = &cluster.Stores{Logs: logs, Stable: p.disk, Snapshots: p.disk}
+		n, err = cluster.Open(w.ctx, cfg)
+	}
 	if err != nil {
 		p.port.drop()
 		p.end()
@@ -146,7 +151,6 @@ func (w *world) config(p *process) cluster.Config {
 	cfg.ClusterKey = []byte("0123456789abcdef")
 	cfg.PeerListen, cfg.GossipListen = addrOf(p.name, servePeers), addrOf(p.name, serveGossip)
 	cfg.Network = hostNet{p.port}
-	cfg.Stores = &cluster.Stores{Logs: p.disk, Stable: p.disk, Snapshots: p.disk}
 	if slices.Contains(w.founders, p.name) {
 		cfg.BootstrapExpect = len(w.founders)
 	}

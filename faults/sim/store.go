@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/limpet-dev/limpet/cluster/journal"
 )
 
 var errDisk = errors.New("no space left on device")
@@ -18,6 +20,8 @@ var errDisk = errors.New("no space left on device")
 type disk struct {
 	logs   *raft.InmemStore
 	stable *raft.InmemStore
+	// journals are the files before logs.
+	journals [journal.Files][]byte
 
 	mu    sync.Mutex
 	snaps []*snap
