@@ -42,7 +42,7 @@ type Store struct {
 	seq     uint64 // of the next frame
 	gen     uint64 // the newest
 	frame   []byte
-	emptied chan error // gives how the older file was emptied; nil if that is not under way
+	emptied chan error // gives how the older file was emptied; nil if that is known
 	closed  bool
 
 	mu    sync.RWMutex
@@ -237,12 +237,15 @@ func (s *Store) empty(g *segment, logs []*raft.Log, gen uint64) error {
 	return g.renew(gen)
 }
 
-// settle waits until the older file is empty. If that failed it tries once more. The
-// caller holds writing.
+// settle waits until the older file is empty, and tries again if that has failed and
+// was told. The caller holds writing.
 func (s *Store) settle() error {
 	if s.emptied != nil {
-		_ = <-s.emptied // whether it is ready says how that ended
+		err := <-s.emptied
 		s.emptied = nil
+		if err != nil { // not tried again before it is known: a second sync may hide what the first has lost
+			return err
+		}
 	}
 	other := s.segs[(s.current+1)%Files]
 	if !other.ready {
