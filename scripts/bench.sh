@@ -11,14 +11,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 results=bench/results
 mkdir -p "$results"
 duration=${BENCH_DURATION:-10s}
-parked=0,10000,100000 counts=10,1000 kills=10 overload=60s
-backlog=(--duration "$duration")
+parked=0,100000 counts=10,1000 kills=10 overload=60s turns=1
 if [ "${BENCH_FULL:-0}" = 1 ]; then
-	parked=0,100000,1000000 counts=10,1000,10000 kills=50 overload=600s
-	# Each phase begins when finished runs leave the state as fast as others end: else a
-	# later one would pay for the runs of those before it.
-	backlog=(--warmup 75s --duration 60s)
+	parked=0,100000,1000000 counts=10,1000,10000 kills=50 overload=600s turns=3
 fi
+# Finished runs leave the memory 15 s after their end: each turn begins when as many
+# leave as end.
+backlog=(--turns "$turns" --warmup 20s --duration 20s)
 
 measure() { # name workload flags...
 	if [[ "$1" != "${BENCH_ONLY:-}"* ]]; then return; fi

@@ -41,7 +41,7 @@ func (r Results) Markdown(images string) string {
 	r.shapes(b)
 	r.phased(b, steps{
 		"backlog", "A backlog for absent workers", "parked HARD runs",
-		"A live load of one-task runs while HARD runs wait for workers that are gone.",
+		"A live load of one-task runs while HARD runs wait for workers that are gone." + turnsText(r.one("backlog")),
 		"bytes_per_parked_run_and_node", "bytes per parked run and node",
 	})
 	r.phased(b, steps{
@@ -188,7 +188,12 @@ func (r Results) phased(b *strings.Builder, s steps) {
 	if x == nil {
 		return
 	}
+	header := []string{s.label, "runs/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "CPU s per 1,000 runs: nodes", s.extraLabel}
 	var rows [][]string
+	inTurns := slices.ContainsFunc(x.Phases, func(p bench.Phase) bool { return len(p.Ratios) > 0 })
+	if inTurns {
+		header = append(header, "beside the first: runs/s", "p99", "CPU")
+	}
 	for _, p := range x.Phases {
 		more := ""
 		if v, ok := p.Extra[s.extra]; ok && v >= 100 {
@@ -196,9 +201,31 @@ func (r Results) phased(b *strings.Builder, s steps) {
 		} else if ok {
 			more = seconds(v)
 		}
-		rows = append(rows, slices.Concat([]string{grouped(p.X), grouped(p.RunsPerSecond)}, times(&p.Figures), []string{seconds(p.NodesCPU), more}))
+		row := slices.Concat([]string{grouped(p.X), grouped(p.RunsPerSecond)}, times(&p.Figures), []string{seconds(p.NodesCPU), more})
+		if inTurns {
+			row = append(row, ratioText(p, "runs_per_second"), ratioText(p, "p99_ms"), ratioText(p, "nodes_cpu_seconds_per_1000_runs"))
+		}
+		rows = append(rows, row)
 	}
-	table(b, s.title, s.about, []string{s.label, "runs/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "CPU s per 1,000 runs: nodes", s.extraLabel}, rows)
+	table(b, s.title, s.about, header, rows)
+}
+
+// turnsText says how phases were measured that were measured in turns.
+func turnsText(x *bench.Result) string {
+	if x == nil || param(x, "turns") == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" Each number has a cluster of its own, and is measured in turns with the first (%s, after one that does not count); "+
+		"the ratios are medians, and in brackets the least and the most.", short(param(x, "turns")))
+}
+
+// ratioText is a ratio to the first phase; nothing for the first.
+func ratioText(p bench.Phase, name string) string {
+	r, ok := p.Ratios[name]
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("%.2f [%.2f, %.2f]", r.Median, r.Min, r.Max)
 }
 
 func (r Results) failover(b *strings.Builder) {

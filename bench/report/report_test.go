@@ -39,7 +39,10 @@ func suite(t *testing.T) string {
 	backlog := result("backlog", 64, 900)
 	backlog.Phases = []bench.Phase{
 		{Label: "0 parked", X: 0, Figures: result("", 0, 900).Figures},
-		{Label: "1000000 parked", X: 1_000_000, Figures: result("", 0, 890).Figures},
+		{
+			Label: "1000000 parked", X: 1_000_000, Figures: result("", 0, 890).Figures,
+			Ratios: map[string]bench.Ratio{"runs_per_second": {Min: 0.9, Median: 0.95, Max: 1}, "p99_ms": {Min: 1, Median: 1.1, Max: 1.25}},
+		},
 	}
 	for name, r := range map[string]*bench.Result{
 		"ceiling": ceiling, "throughput-256": result("throughput", 256, 6000), "throughput-1": result("throughput", 1, 300),
@@ -66,7 +69,7 @@ func TestTablesShowWhatWasMeasured(t *testing.T) {
 	for _, want := range []string{ // in this order
 		"18,000 runs/s; the log alone commits 100,000 commands/s",
 		"| one by one | 1 | 300 | 1.2 |", "| one by one | 256 | 6,000 |", "| 60 % |", "| ceiling, one by one | 256 | 10,000 |",
-		"| 0 | 900 |", "| 1,000,000 | 890 |",
+		"| beside the first: runs/s | p99 | CPU |", "| 0 | 900 |", "| 1,000,000 | 890 |", "| 0.95 [0.90, 1.00] | 1.10 [1.00, 1.25] |  |",
 		"2 leaders killed (SIGKILL) under 200 runs/s: 1,234 runs, 0 lost, 0 tasks doubled",
 		"| refused, per second | 1,800 |", "| as before again after, s | 3.2 |",
 		"(img/bench-throughput.svg)",
