@@ -16,16 +16,13 @@ import (
 //
 // A snapshot writes the whole state, whatever has changed. With fixed thresholds a
 // large state would be written again and again under a load that barely touches it.
-// So the thresholds grow with the snapshot: at least half as much log comes between
-// two of them as each is long. All that snapshots write is then in proportion to
+// So the thresholds grow with the snapshot: at least as much log comes between two of
+// them as each is long. All that snapshots write is then in proportion to
 // the log, and what a restart reads to the state.
 type logged struct {
 	entries, bytes atomic.Uint64
 	latest         atomic.Uint64 // length of the latest snapshot, in bytes
 }
-
-// perSnapshot is how much of a snapshot's length there is of log before the next.
-const perSnapshot = 0.5
 
 // add notes an applied entry.
 func (l *logged) add(bytes int) {
@@ -40,7 +37,7 @@ func (l *logged) reset() {
 
 // due reports whether either threshold is reached.
 func (l *logged) due(c *RaftConfig) (entries, bytes bool) {
-	scale := max(1, perSnapshot*float64(l.latest.Load())/float64(c.SnapshotBytes))
+	scale := max(1, float64(l.latest.Load())/float64(c.SnapshotBytes))
 	return float64(l.entries.Load()) >= scale*float64(c.SnapshotThreshold), float64(l.bytes.Load()) >= scale*float64(c.SnapshotBytes)
 }
 

@@ -23,10 +23,10 @@ func TestALongSnapshotIsNotWrittenAgainForALittleLog(t *testing.T) {
 		{"nothing yet", 0, 0, 0, false, false},
 		{"entries, no snapshot yet", 0, mib, 8192, true, false},
 		{"bytes, no snapshot yet", 0, 64 * mib, 100, false, true},
-		{"a short snapshot changes nothing", 128 * mib, 64 * mib, 8191, false, true},
-		{"a long one: too little log", 1024 * mib, 511 * mib, 8192, false, false},
-		{"a long one: half as much log", 1024 * mib, 512 * mib, 65535, false, true},
-		{"a long one: many entries", 1024 * mib, mib, 65536, true, false},
+		{"a short snapshot changes nothing", 64 * mib, 64 * mib, 8191, false, true},
+		{"a long one: too little log", 1024 * mib, 1023 * mib, 8192, false, false},
+		{"a long one: as much log", 1024 * mib, 1024 * mib, 131071, false, true},
+		{"a long one: many entries", 1024 * mib, mib, 131072, true, false},
 	} {
 		var l logged
 		l.latest.Store(x.latest)

@@ -157,6 +157,6 @@ func (g *segment) recover() ([]frame, error) {
 }
 
 func (g *segment) damaged(at int) error {
-	return fmt.Errorf("the journal %q is damaged at byte %d: entries of this node's log are lost; remove its data directory and let it join again, "+
-		"or restore the directory", g.file.Name(), at)
+	return fmt.Errorf("the journal %q is damaged at byte %d: entries of this node's log are lost; `limpet cluster remove` it and start a new node "+
+		"with an empty data directory and another name", g.file.Name(), at)
 }
