@@ -33,6 +33,7 @@ type storage struct {
 	stable raft.StableStore
 	snaps  raft.SnapshotStore
 	guard  *diskGuard
+	latch  *journal.Latch // nil unless they are on a disk
 	close  func() error
 }
 
@@ -40,6 +41,9 @@ type storage struct {
 func (s *storage) watch(dir string, cfg DiskConfig, fatal func(error)) error {
 	s.guard = newDiskGuard(s.logs, s.stable, dir, cfg, fatal)
 	s.stable = s.guard
+	if s.latch != nil {
+		s.latch.Watch(cfg.WriteDeadline*time.Duration(cfg.Failures), s.guard.giveUp)
+	}
 	cache, err := raft.NewLogCache(logCacheSize, s.guard)
 	if err != nil {
 		return fmt.Errorf("open log cache: %w", err)
@@ -117,12 +121,13 @@ func openLog(path string) (*storage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log %q: %w", path, err)
 	}
-	before, err := journal.Open(filepath.Dir(path), bolt)
+	latch := journal.NewLatch(bolt)
+	before, err := journal.Open(filepath.Dir(path), latch)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the journal of log %q: %w", path, err), bolt.Close())
 	}
 	return &storage{
-		logs: before, stable: bolt,
+		logs: before, stable: latch, latch: latch,
 		close: func() error { return errors.Join(before.Close(), bolt.Close()) },
 	}, nil
 }

@@ -53,24 +53,30 @@ func appended(l *raft.Log) int64 {
 }
 
 // sealFrame says where the frame belongs.
-func sealFrame(b []byte, gen, seq uint64) {
+func sealFrame(b []byte, gen, seed, seq uint64) {
 	binary.BigEndian.PutUint64(b[atGen:], gen)
 	binary.BigEndian.PutUint64(b[atSeq:], seq)
 	n := binary.BigEndian.Uint64(b[atLength:])
-	binary.BigEndian.PutUint64(b, xxhash.Sum64(b[atLength:n]))
+	binary.BigEndian.PutUint64(b, checksum(b[atLength:n], seed))
+}
+
+func checksum(b []byte, seed uint64) uint64 {
+	d := xxhash.NewWithSeed(seed)
+	_, _ = d.Write(b)
+	return d.Sum64()
 }
 
 var errFrame = errors.New("a frame whose checksum is right cannot be read; it may be of a later version")
 
 // readFrame reads the frame with which b begins and gives its length in b; 0 if there
 // is none of that generation.
-func readFrame(b []byte, gen uint64) (frame, int, error) {
+func readFrame(b []byte, gen, seed uint64) (frame, int, error) {
 	if len(b) < page {
 		return frame{}, 0, nil
 	}
 	n := binary.BigEndian.Uint64(b[atLength:])
 	if n < atEntries || n > uint64(len(b)) || binary.BigEndian.Uint64(b[atGen:]) != gen ||
-		binary.BigEndian.Uint64(b) != xxhash.Sum64(b[atLength:n]) {
+		binary.BigEndian.Uint64(b) != checksum(b[atLength:n], seed) {
 		return frame{}, 0, nil
 	}
 	f := frame{seq: binary.BigEndian.Uint64(b[atSeq:])}

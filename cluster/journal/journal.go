@@ -22,6 +22,7 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
 
 // Files is how many there are: one takes entries while another is emptied.
@@ -44,40 +45,60 @@ type Store struct {
 	frame   []byte
 	emptied chan error // gives how the older file was emptied; nil if that is known
 	closed  bool
+	// note is told at once how a file was emptied, and by nil that it went well.
+	note func(error)
 
 	mu    sync.RWMutex
 	young []*raft.Log // in the current file and not behind, by index
 	old   []*raft.Log // in the other, on their way
 }
 
+// marker is what the store behind keeps to say that there is a journal before it.
+const marker = "limpet.journal"
+
 // Open opens the journal in a directory, or makes it, and gives the store behind what
 // a crash has left here. It does not close the store behind.
-func Open(dir string, behind raft.LogStore) (*Store, error) {
-	var open [Files]File
-	for i := range open {
-		f, err := openFile(filepath.Join(dir, fmt.Sprintf("raft.journal.%d", i)), defaultSize)
-		if err != nil {
-			for _, other := range open[:i] {
-				_ = other.Close()
-			}
-			return nil, err
+func Open(dir string, behind *Latch) (*Store, error) {
+	open, err := openFiles(dir, behind)
+	if err == nil {
+		var s *Store
+		if s, err = New(open, defaultSize, behind); err == nil {
+			s.note = behind.note
+			return s, nil
 		}
-		open[i] = f
 	}
-	s, err := New(open, defaultSize, behind)
-	if err != nil {
-		for _, f := range open {
+	for _, f := range open {
+		if f != nil {
 			_ = f.Close()
 		}
-		return nil, err
 	}
-	return s, nil
+	return nil, err
+}
+
+// openFiles opens the files, or makes them if there has never been one.
+func openFiles(dir string, behind *Latch) (open [Files]File, err error) {
+	had, err := behind.GetUint64([]byte(marker))
+	if err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return open, fmt.Errorf("read whether there is a journal: %w", err)
+	}
+	for i := range open {
+		path := filepath.Join(dir, fmt.Sprintf("raft.journal.%d", i))
+		if open[i], err = openFile(path, defaultSize, had == 0); err != nil {
+			return open, err
+		}
+	}
+	if had == 0 {
+		if err := behind.SetUint64([]byte(marker), 1); err != nil {
+			return open, fmt.Errorf("note that there is a journal: %w", err)
+		}
+	}
+	return open, nil
 }
 
 // New makes a journal of files of that size, in bytes: a multiple of 4096, of two pages
 // or more. It gives the store behind what a crash has left in them.
 func New(open [Files]File, size int64, behind raft.LogStore) (*Store, error) {
-	s := &Store{behind: behind, size: size}
+	s := &Store{behind: behind, size: size, note: func(error) {}}
 	var frames []frame
 	for i, f := range open {
 		s.segs[i] = &segment{file: f, size: size}
@@ -89,34 +110,41 @@ func New(open [Files]File, size int64, behind raft.LogStore) (*Store, error) {
 		frames = append(frames, found...)
 	}
 	slices.SortFunc(frames, func(a, b frame) int { return cmp.Compare(a.seq, b.seq) })
-	for _, f := range frames {
+	var logs []*raft.Log
+	for i, f := range frames {
+		if i > 0 && f.seq != frames[i-1].seq+1 {
+			return nil, damage(fmt.Sprintf("its frame %d is missing", frames[i-1].seq+1))
+		}
 		s.seq = f.seq + 1
-		if err := behind.StoreLogs(f.logs); err != nil {
+		logs = append(logs, f.logs...)
+	}
+	if len(logs) > 0 {
+		if err := behind.StoreLogs(logs); err != nil {
 			return nil, fmt.Errorf("store entries of the journal: %w", err)
 		}
 	}
-	return s, s.renew()
+	for _, g := range s.segs {
+		if err := s.renew(g); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // void gives all entries to the store behind, and makes sure that nothing is read from
 // the files again. The caller holds writing.
 func (s *Store) void() error {
-	if err := s.drain(); err != nil {
+	if err := s.drain(); err != nil { // after which the other file is renewed
 		return err
 	}
-	return s.renew()
+	return s.renew(s.segs[s.current])
 }
 
-// renew gives all files a new generation: what they hold is behind. The caller holds
-// writing, and nothing is on its way.
-func (s *Store) renew() error {
-	for _, g := range s.segs {
-		s.gen++
-		if err := g.renew(s.gen); err != nil {
-			return err
-		}
-	}
-	return nil
+// renew gives a file whose entries are behind a new generation. The caller holds
+// writing.
+func (s *Store) renew(g *segment) error {
+	s.gen++
+	return g.renew(s.gen)
 }
 
 // StoreLog implements raft.LogStore.
@@ -144,7 +172,7 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 	if err != nil {
 		return err
 	}
-	sealFrame(s.frame, g.gen, s.seq)
+	sealFrame(s.frame, g.gen, g.seed, s.seq)
 	if err := g.append(s.frame); err != nil {
 		return err // the file takes nothing more before it is renewed
 	}
@@ -223,7 +251,11 @@ func (s *Store) turn() error {
 	s.gen++
 	gen, done := s.gen, make(chan error, 1)
 	s.emptied = done
-	go func() { done <- s.empty(full, logs, gen) }()
+	go func() {
+		err := s.empty(full, logs, gen)
+		s.note(err)
+		done <- err
+	}()
 	return nil
 }
 
@@ -332,12 +364,17 @@ func (s *Store) recent(index uint64) *raft.Log {
 
 // FirstIndex implements raft.LogStore.
 func (s *Store) FirstIndex() (uint64, error) {
-	first, _ := s.ends() // before the store behind: entries only go there
-	index, err := s.behind.FirstIndex()
-	if err != nil || index == 0 || first != 0 && first < index {
-		return first, err //nolint:wrapcheck // the store's own
+	for {
+		first, _ := s.ends()
+		index, err := s.behind.FirstIndex()
+		if again, _ := s.ends(); again != first && err == nil {
+			continue // entries have gone from the one to the other
+		}
+		if err != nil || index == 0 || first != 0 && first < index {
+			return first, err //nolint:wrapcheck // the store's own
+		}
+		return index, nil
 	}
-	return index, nil
 }
 
 // LastIndex implements raft.LogStore.
@@ -375,7 +412,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	err := s.drain()
+	err := s.void() // or a build without a journal may change what is in it too
 	for _, g := range s.segs {
 		err = errors.Join(err, g.file.Close())
 	}

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,10 +12,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
 
 const testSize = 8 * page
@@ -89,9 +94,14 @@ func (d *disk) Sync() error {
 		return errPower
 	}
 	if d.world.fails() {
+		if d.world.chaos.IntN(2) == 0 {
+			d.dirty = nil // some systems drop what they could not write
+		}
 		return errFull
 	}
-	copy(d.kept, d.seen)
+	for _, s := range d.dirty {
+		copy(d.kept[s*sector:(s+1)*sector], d.seen[s*sector:(s+1)*sector])
+	}
 	d.dirty = nil
 	return nil
 }
@@ -99,10 +109,11 @@ func (d *disk) Sync() error {
 func (d *disk) Close() error { return nil }
 func (d *disk) Name() string { return "disk" }
 
-// crash keeps some of what was not synced.
+// crash keeps nothing, some or all of what was not synced.
 func (d *disk) crash() {
+	part := d.world.chaos.IntN(3)
 	for _, s := range d.dirty {
-		if d.world.chaos.IntN(2) == 0 {
+		if part == 2 || part == 1 && d.world.chaos.IntN(2) == 0 {
 			copy(d.kept[s*sector:(s+1)*sector], d.seen[s*sector:(s+1)*sector])
 		}
 	}
@@ -119,12 +130,16 @@ func (b behind) change(do func()) error {
 	if b.dead {
 		return errPower
 	}
-	late := b.chaos.IntN(2) == 0 // the power fails after it was done
-	if b.step() || late {
+	late := b.chaos.IntN(2) == 0 // it fails after it was done
+	power, fails := b.step(), b.fails()
+	if power && !fails || late {
 		do()
 	}
-	if b.dead {
+	switch {
+	case b.dead:
 		return errPower
+	case fails:
+		return errFull
 	}
 	return nil
 }
@@ -280,7 +295,7 @@ func (m *shadow) act(tb testing.TB, w *world, s *Store, term *uint64) bool {
 		}
 		var logs []*raft.Log
 		for i := range 1 + w.rng.IntN(4) {
-			l := &raft.Log{Index: at + uint64(i), Term: *term, Type: raft.LogCommand, Data: bytes.Repeat([]byte{byte(w.rng.IntN(256))}, w.rng.IntN(3000))}
+			l := &raft.Log{Index: at + uint64(i), Term: *term, Type: raft.LogType(w.rng.IntN(6)), Data: bytes.Repeat([]byte{byte(w.rng.IntN(256))}, w.rng.IntN(3000))}
 			if w.rng.IntN(20) == 0 {
 				l.Data = bytes.Repeat([]byte("x"), testSize)
 			}
@@ -313,7 +328,7 @@ func (m *shadow) act(tb testing.TB, w *world, s *Store, term *uint64) bool {
 // Whatever a crash leaves of what was not synced: what was answered is there, what
 // was deleted is not, and what was not answered is there whole or not at all.
 func TestACrashLosesNothingThatWasAnswered(t *testing.T) {
-	seeds := uint64(600)
+	seeds := uint64(300)
 	if testing.Short() {
 		seeds = 100
 	}
@@ -332,6 +347,10 @@ func TestACrashLosesNothingThatWasAnswered(t *testing.T) {
 				w.sick = 12
 			}
 			for m.act(t, w, s, &term) {
+				if w.rng.IntN(60) == 0 {
+					m.stop(t, w, s)
+					break
+				}
 				if w.rng.IntN(4) == 0 && !same(contents(t, s), m.logs) {
 					t.Fatalf("seed %d, life %d: the log has %v, want %v", seed, life, contents(t, s), m.logs)
 				}
@@ -349,6 +368,26 @@ func TestACrashLosesNothingThatWasAnswered(t *testing.T) {
 			}
 		}
 	}
+}
+
+// stop ends a life in order. If that goes well, a build without a journal takes over
+// for a while.
+func (m *shadow) stop(tb testing.TB, w *world, s *Store) {
+	tb.Helper()
+	if s.Close() != nil {
+		return
+	}
+	w.fuse, w.sick = -1, 0
+	old := behind{w}
+	last, _ := old.LastIndex()
+	if last > 0 {
+		_ = old.DeleteRange(last, last)
+		l := &raft.Log{Index: last, Term: 99, Data: []byte("without a journal")}
+		if err := old.StoreLog(l); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	m.logs, m.may = contents(tb, old), nil
 }
 
 // check compares a log that was opened with what it should or may hold, and goes on
@@ -389,10 +428,10 @@ func TestDamageIsTold(t *testing.T) {
 		at   int
 		want string // "": nobody can know
 	}{
-		{0, "damaged at byte 0"},
-		{9, "damaged at byte 0"},
-		{page + 1, "damaged at byte 4096"},
-		{2*page + atEntries + 3, "damaged at byte 8192"},
+		{0, "at byte 0"},
+		{9, "at byte 0"},
+		{page + 1, "at byte 4096"},
+		{2*page + atEntries + 3, "at byte 8192"},
 		{3*page + atEntries, ""},
 		{3*page + 4000, ""},
 	} {
@@ -456,6 +495,25 @@ func afterAFailure(t *testing.T, current int) {
 	}
 }
 
+// The last frame of a file that is full was answered too.
+func TestAMissingFrameBetweenTheFilesIsTold(t *testing.T) {
+	w := newWorld(1)
+	s, err := New([Files]File{w.disks[0], w.disks[1]}, testSize, &failing{behind: behind{w}, times: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := uint64(1); i < testSize/page+2; i++ {
+		if err := s.StoreLog(entry(i, "entry")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.rest()
+	w.disks[0].seen[testSize-page+atEntries] ^= 1
+	if _, err := w.open(); err == nil || !strings.Contains(err.Error(), "its frame 6 is missing") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 // failing is a store behind that fails so often.
 type failing struct {
 	behind
@@ -508,11 +566,39 @@ func TestAStoreBehindThatFailsLosesNothing(t *testing.T) {
 	}
 }
 
+// store is one behind with Raft's terms and votes.
+type store struct {
+	behind
+
+	numbers map[string]uint64
+	err     error
+}
+
+func newStore(w *world) *store { return &store{behind: behind{w}, numbers: map[string]uint64{}} }
+
+func (s *store) Set([]byte, []byte) error      { return s.err }
+func (s *store) Get([]byte) ([]byte, error)    { return nil, raftboltdb.ErrKeyNotFound }
+func (s *store) StoreLogs(l []*raft.Log) error { return cmp.Or(s.err, s.behind.StoreLogs(l)) }
+
+func (s *store) SetUint64(key []byte, v uint64) error {
+	s.numbers[string(key)] = v
+	return s.err
+}
+
+func (s *store) GetUint64(key []byte) (uint64, error) {
+	v, ok := s.numbers[string(key)]
+	if !ok {
+		return 0, raftboltdb.ErrKeyNotFound
+	}
+	return v, nil
+}
+
 func TestAJournalIsMadeWholeAndOpenedAgain(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(1)
+	both := NewLatch(newStore(w))
 	for life := range uint64(3) {
-		s, err := Open(dir, behind{w})
+		s, err := Open(dir, both)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -533,7 +619,93 @@ func TestAJournalIsMadeWholeAndOpenedAgain(t *testing.T) {
 	if err := os.Truncate(path, 100); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, behind{w}); err == nil || !strings.Contains(err.Error(), "raft.journal.1") {
+	if _, err := Open(dir, both); err == nil || !strings.Contains(err.Error(), "raft.journal.1") {
 		t.Errorf("a file that is too short: %v", err)
 	}
+	if err := errors.Join(os.Remove(path), os.Remove(filepath.Join(dir, "raft.journal.0"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, both); err == nil || !strings.Contains(err.Error(), "raft.journal.0\" is gone") {
+		t.Errorf("files that are gone: %v", err)
+	}
+}
+
+// The store behind is written to when nobody waits for it.
+func TestAnErrorOfTheDiskIsToldAtOnceAndLatched(t *testing.T) {
+	behind := newStore(newWorld(1))
+	latch := NewLatch(behind)
+	told := make(chan error, 2)
+	latch.Watch(time.Hour, func(err error) { told <- err })
+	behind.err = fmt.Errorf("sync raft.db: %w", syscall.EIO)
+	s, err := New([Files]File{newWorld(1).disks[0], newWorld(2).disks[0]}, testSize, latch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.note = latch.note
+	for i := uint64(1); s.emptied == nil; i++ {
+		if err := s.StoreLog(entry(i, "entry")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-told; !errors.Is(err, syscall.EIO) {
+		t.Errorf("told %v", err)
+	}
+	behind.err = nil
+	if err := latch.SetUint64([]byte("term"), 2); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a write after it: %v", err)
+	}
+	if err := s.DeleteRange(1, 1); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a deletion after it: %v", err)
+	}
+}
+
+// illFile is one whose syncs fail.
+type illFile struct {
+	*disk
+
+	ill atomic.Bool
+}
+
+func (f *illFile) Sync() error {
+	if f.ill.Load() {
+		return fmt.Errorf("sync: %w", syscall.EIO)
+	}
+	return f.disk.Sync()
+}
+
+func TestAnErrorOfAFileThatIsEmptiedIsToldAtOnce(t *testing.T) {
+	w := newWorld(1)
+	latch := NewLatch(newStore(w))
+	told := make(chan error, 1)
+	latch.Watch(time.Hour, func(err error) { told <- err })
+	f := &illFile{disk: w.disks[0]}
+	s, err := New([Files]File{f, w.disks[1]}, testSize, latch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.note = latch.note
+	for i := uint64(1); s.emptied == nil; i++ {
+		f.ill.Store(!s.segs[0].fits(page))
+		if err := s.StoreLog(entry(i, "entry")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-told; !errors.Is(err, syscall.EIO) {
+		t.Errorf("told %v", err)
+	}
+}
+
+func TestAWriteThatHangsIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		latch := NewLatch(newStore(newWorld(1)))
+		told := make(chan error, 1)
+		latch.Watch(time.Second, func(err error) { told <- err })
+		_ = latch.do(func() error {
+			time.Sleep(2 * time.Second)
+			return nil
+		})
+		if err := <-told; !errors.Is(err, errHangs) {
+			t.Errorf("told %v", err)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,8 +18,8 @@ const page = 4096
 // magic begins a file's head; the last byte is the format.
 const magic = "limpetj\x01"
 
-// headSize is the head's length: magic, generation, checksum.
-const headSize = len(magic) + 8 + 8
+// headSize is the head's length: magic, generation, seed, checksum.
+const headSize = len(magic) + 8 + 8 + 8
 
 // File is what a journal is written to: of fixed size, and at first with the content
 // that Blank gives.
@@ -36,17 +37,21 @@ type segment struct {
 	file File
 	size int64
 	gen  uint64
-	next int64 // where the next frame goes
+	seed uint64 // of the frames' checksums, random: no entry can hold what looks like a frame
+	next int64  // where the next frame goes
 	// ready says that a frame may be written. It may not while the file is emptied, nor
 	// after a write that failed: what that left on disk is not known.
 	ready bool
 }
 
-// openFile opens a file, or makes it: of its full size, so that it never grows, with
+// openFile opens a file, or at first makes it: of its full size, so that it never grows, with
 // a head, and under its name when all is on disk.
-func openFile(path string, size int64) (File, error) {
+func openFile(path string, size int64, first bool) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
+		if !first {
+			return nil, damage(fmt.Sprintf("its file %q is gone", path))
+		}
 		if err := makeFile(path, size); err != nil {
 			return nil, fmt.Errorf("make %q: %w", path, err)
 		}
@@ -87,25 +92,29 @@ func syncDir(dir string) error {
 // Blank is the content of a file that has held nothing.
 func Blank(size int64) []byte {
 	b := make([]byte, size)
-	copy(b, head(1))
+	copy(b, head(1, 0))
 	return b
 }
 
-func head(gen uint64) []byte {
+func head(gen, seed uint64) []byte {
 	b := binary.BigEndian.AppendUint64([]byte(magic), gen)
+	b = binary.BigEndian.AppendUint64(b, seed)
 	return binary.BigEndian.AppendUint64(b, xxhash.Sum64(b))
 }
 
 // renew begins a new generation: what the file holds is void.
 func (g *segment) renew(gen uint64) error {
 	g.ready = false
-	if _, err := g.file.WriteAt(head(gen), 0); err != nil {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	seed := binary.BigEndian.Uint64(random[:])
+	if _, err := g.file.WriteAt(head(gen, seed), 0); err != nil {
 		return fmt.Errorf("write the head of the journal: %w", err)
 	}
 	if err := g.file.Sync(); err != nil {
 		return fmt.Errorf("sync the head of the journal: %w", err)
 	}
-	g.gen, g.next, g.ready = gen, page, true
+	g.gen, g.seed, g.next, g.ready = gen, seed, page, true
 	return nil
 }
 
@@ -132,13 +141,14 @@ func (g *segment) recover() ([]frame, error) {
 	if _, err := g.file.ReadAt(raw, 0); err != nil {
 		return nil, fmt.Errorf("read the journal %q, which should have %d bytes: %w", g.file.Name(), g.size, err)
 	}
-	if g.gen = binary.BigEndian.Uint64(raw[len(magic):]); string(raw[:headSize]) != string(head(g.gen)) {
+	g.gen, g.seed = binary.BigEndian.Uint64(raw[len(magic):]), binary.BigEndian.Uint64(raw[len(magic)+8:])
+	if string(raw[:headSize]) != string(head(g.gen, g.seed)) {
 		return nil, g.damaged(0)
 	}
 	var out []frame
 	at := page
 	for at < len(raw) {
-		f, n, err := readFrame(raw[at:], g.gen)
+		f, n, err := readFrame(raw[at:], g.gen, g.seed)
 		if err != nil {
 			return nil, fmt.Errorf("journal %q at %d: %w", g.file.Name(), at, err)
 		}
@@ -149,7 +159,7 @@ func (g *segment) recover() ([]frame, error) {
 		at += n
 	}
 	for later := at; later < len(raw); later += page {
-		if _, n, err := readFrame(raw[later:], g.gen); n > 0 || err != nil {
+		if _, n, err := readFrame(raw[later:], g.gen, g.seed); n > 0 || err != nil {
 			return nil, g.damaged(at)
 		}
 	}
@@ -157,6 +167,11 @@ func (g *segment) recover() ([]frame, error) {
 }
 
 func (g *segment) damaged(at int) error {
-	return fmt.Errorf("the journal %q is damaged at byte %d: entries of this node's log are lost; `limpet cluster remove` it and start a new node "+
-		"with an empty data directory and another name", g.file.Name(), at)
+	return damage(fmt.Sprintf("its file %q cannot be read at byte %d", g.file.Name(), at))
+}
+
+// damage says that entries are lost which this node has told others that it has.
+func damage(what string) error {
+	return fmt.Errorf("the journal of the log is damaged, %s: entries of this node's log are lost; `limpet cluster remove` it and start a new node "+
+		"with an empty data directory and another name", what)
 }
