@@ -47,6 +47,8 @@ type Store struct {
 	closed  bool
 	// note is told at once how a file was emptied, and by nil that it went well.
 	note func(error)
+	// clock begins to watch a write of a head, and gives what ends that.
+	clock func() func()
 
 	mu    sync.RWMutex
 	young []*raft.Log // in the current file and not behind, by index
@@ -63,7 +65,7 @@ func Open(dir string, behind *Latch) (*Store, error) {
 	if err == nil {
 		var s *Store
 		if s, err = New(open, defaultSize, behind); err == nil {
-			s.note = behind.note
+			s.note, s.clock = behind.note, behind.clock
 			return s, nil
 		}
 	}
@@ -88,6 +90,9 @@ func openFiles(dir string, behind *Latch) (open [Files]File, err error) {
 		}
 	}
 	if had == 0 {
+		if err := syncDir(dir); err != nil { // also the names, if a crash came before that
+			return open, fmt.Errorf("sync the directory of the journal: %w", err)
+		}
 		if err := behind.SetUint64([]byte(marker), 1); err != nil {
 			return open, fmt.Errorf("note that there is a journal: %w", err)
 		}
@@ -98,7 +103,7 @@ func openFiles(dir string, behind *Latch) (open [Files]File, err error) {
 // New makes a journal of files of that size, in bytes: a multiple of 4096, of two pages
 // or more. It gives the store behind what a crash has left in them.
 func New(open [Files]File, size int64, behind raft.LogStore) (*Store, error) {
-	s := &Store{behind: behind, size: size, note: func(error) {}}
+	s := &Store{behind: behind, size: size, note: func(error) {}, clock: func() func() { return func() {} }}
 	var frames []frame
 	for i, f := range open {
 		s.segs[i] = &segment{file: f, size: size}
@@ -144,7 +149,12 @@ func (s *Store) void() error {
 // writing.
 func (s *Store) renew(g *segment) error {
 	s.gen++
-	return g.renew(s.gen)
+	return s.head(g, s.gen)
+}
+
+func (s *Store) head(g *segment, gen uint64) error {
+	defer s.clock()()
+	return g.renew(gen)
 }
 
 // StoreLog implements raft.LogStore.
@@ -266,7 +276,7 @@ func (s *Store) empty(g *segment, logs []*raft.Log, gen uint64) error {
 			return err //nolint:wrapcheck // the store's own
 		}
 	}
-	return g.renew(gen)
+	return s.head(g, gen)
 }
 
 // settle waits until the older file is empty, and tries again if that has failed and
@@ -327,8 +337,12 @@ func (s *Store) DeleteRange(first, last uint64) error {
 	if s.closed {
 		return errClosed
 	}
-	if err := s.void(); err != nil { // or a crash would bring it back
-		return err
+	// What is to go must not be in the files, or a crash would bring it back. Mostly it is
+	// not: a compaction leaves the newest entries.
+	if oldest, _ := s.ends(); oldest == 0 || last >= oldest || !s.segs[s.current].ready {
+		if err := s.void(); err != nil {
+			return err
+		}
 	}
 	return s.behind.DeleteRange(first, last) //nolint:wrapcheck // the store's own
 }

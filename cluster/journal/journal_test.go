@@ -430,6 +430,7 @@ func TestDamageIsTold(t *testing.T) {
 	}{
 		{0, "at byte 0"},
 		{9, "at byte 0"},
+		{len(magic) - 1, "has format 0: this build reads 1"},
 		{page + 1, "at byte 4096"},
 		{2*page + atEntries + 3, "at byte 8192"},
 		{3*page + atEntries, ""},

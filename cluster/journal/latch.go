@@ -22,6 +22,8 @@ type Both interface {
 type Latch struct {
 	Both
 
+	writing sync.Mutex // one write at a time: the next must know how the one before it ended
+
 	mu     sync.Mutex
 	broken error
 	limit  time.Duration
@@ -45,35 +47,59 @@ func (l *Latch) Watch(limit time.Duration, failed func(error)) {
 
 var errHangs = errors.New("a write of the log store does not end")
 
-// note remembers an input/output error.
+// note remembers an input/output error, and tells of it.
 func (l *Latch) note(err error) {
-	if !errors.Is(err, syscall.EIO) {
-		return
-	}
-	l.mu.Lock()
-	if l.broken == nil {
-		l.broken = err
-	}
-	failed := l.failed
-	l.mu.Unlock()
-	if failed != nil {
+	if failed := l.remember(err); failed != nil {
 		failed(err)
 	}
 }
 
-func (l *Latch) do(write func() error) error {
+// remember gives who is to be told of an input/output error; nil if it is none.
+func (l *Latch) remember(err error) func(error) {
+	if !errors.Is(err, syscall.EIO) {
+		return nil
+	}
 	l.mu.Lock()
-	broken, limit, failed := l.broken, l.limit, l.failed
+	defer l.mu.Unlock()
+	if l.broken == nil {
+		l.broken = err
+	}
+	return l.failed
+}
+
+// clock begins to watch a write, and gives what ends that.
+func (l *Latch) clock() func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	failed := l.failed
+	if failed == nil {
+		return func() {}
+	}
+	timer := time.AfterFunc(l.limit, func() { failed(errHangs) })
+	return func() { timer.Stop() }
+}
+
+func (l *Latch) do(write func() error) error {
+	err, failed := l.one(write)
+	if failed != nil {
+		failed(err)
+	}
+	return err
+}
+
+// one does a write, and gives who is to be told of its error.
+func (l *Latch) one(write func() error) (error, func(error)) { //nolint:staticcheck // the error is not the last thing to be done
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.mu.Lock()
+	broken := l.broken
 	l.mu.Unlock()
 	if broken != nil {
-		return broken
+		return broken, nil
 	}
-	if failed != nil {
-		defer time.AfterFunc(limit, func() { failed(errHangs) }).Stop()
-	}
+	defer l.clock()()
 	err := write()
-	l.note(err)
-	return err
+	return err, l.remember(err)
 }
 
 // StoreLog implements raft.LogStore.

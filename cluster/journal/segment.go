@@ -142,6 +142,9 @@ func (g *segment) recover() ([]frame, error) {
 		return nil, fmt.Errorf("read the journal %q, which should have %d bytes: %w", g.file.Name(), g.size, err)
 	}
 	g.gen, g.seed = binary.BigEndian.Uint64(raw[len(magic):]), binary.BigEndian.Uint64(raw[len(magic)+8:])
+	if version := raw[len(magic)-1]; string(raw[:len(magic)-1]) == magic[:len(magic)-1] && version != magic[len(magic)-1] {
+		return nil, fmt.Errorf("the journal %q has format %d: this build reads %d; start the node with the build that wrote it", g.file.Name(), version, magic[len(magic)-1])
+	}
 	if string(raw[:headSize]) != string(head(g.gen, g.seed)) {
 		return nil, g.damaged(0)
 	}
