@@ -9,7 +9,7 @@
 // that a sync has nothing to say of the file itself. While one takes entries, those
 // of the other go to the store behind. What is in a file is told from what it had
 // before by a generation: the file's head names it, and each frame carries it. The
-// head is written anew when all frames are in the store behind, and before anything
+// head is written anew when all frames are in the store behind, and before anything of them
 // is deleted there: so to read all frames again after a crash does no harm.
 package journal
 
