@@ -84,6 +84,7 @@ type backlog struct {
 	flow   string
 	gone   []string
 	have   int
+	label  string  // of the phase in which they wait
 	before []int64 // resident memory of the nodes when nothing waited
 }
 
@@ -123,15 +124,8 @@ func (b *backlog) fill(n int) (Phase, error) {
 		after := residentBytes(b.Target.PIDs)
 		p.set("bytes_per_parked_run_and_node", float64(sum(after)-sum(b.before))/float64(n*nodes))
 	}
-	b.have = n
+	b.have, b.label = n, p.Label
 	return p, nil
-}
-
-// measured puts figures into a phase, beside what filling found.
-func (p *Phase) measured(f *Figures) {
-	extra := p.Extra
-	p.Figures = *f
-	p.Extra = extra
 }
 
 // row measures one number after the other.
@@ -146,7 +140,7 @@ func (b *backlog) row(parked []int) ([]Phase, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.measured(&f)
+		p.take(&f)
 		phases = append(phases, p)
 	}
 	return phases, nil
@@ -161,19 +155,19 @@ func (b *backlog) turns(ctx context.Context, p *BacklogPlan) ([]Phase, error) {
 	var all []*Figures
 	phases := []Phase{first}
 	for _, n := range p.Parked[1:] {
-		phase, mine, err := b.beside(ctx, p, n, first.Label)
+		phase, mine, err := b.beside(ctx, p, n)
 		if err != nil {
 			return nil, err
 		}
 		phases, all = append(phases, phase), append(all, mine...)
 	}
-	phases[0].measured(medianTurn(all))
+	phases[0].take(medianTurn(all))
 	return phases, nil
 }
 
 // beside measures a number on a target of its own, in turns with the first: its
 // phase, and the figures of the first.
-func (b *backlog) beside(ctx context.Context, p *BacklogPlan, n int, label string) (Phase, []*Figures, error) {
+func (b *backlog) beside(ctx context.Context, p *BacklogPlan, n int) (Phase, []*Figures, error) {
 	target, end, err := p.Another(ctx)
 	if err != nil {
 		return Phase{}, nil, err
@@ -190,12 +184,11 @@ func (b *backlog) beside(ctx context.Context, p *BacklogPlan, n int, label strin
 	if err != nil {
 		return Phase{}, nil, err
 	}
-	labels := map[*backlog]string{b: label, other: phase.Label}
 	figures := map[*backlog][]*Figures{}
 	order := []*backlog{b, other}
 	for turn := range p.Turns + 1 { // the first does not count: heaps reach their size in it
 		for _, x := range order {
-			f, err := x.measure(fmt.Sprintf("%s, turn %d of %d", labels[x], turn, p.Turns))
+			f, err := x.measure(fmt.Sprintf("%s, turn %d of %d", x.label, turn, p.Turns))
 			if err != nil {
 				return Phase{}, nil, err
 			}
@@ -205,7 +198,7 @@ func (b *backlog) beside(ctx context.Context, p *BacklogPlan, n int, label strin
 		}
 		slices.Reverse(order) // who goes second may find a warmer machine
 	}
-	phase.measured(medianTurn(figures[other]))
+	phase.take(medianTurn(figures[other]))
 	phase.Ratios = Ratios(figures[b], figures[other])
 	return phase, figures[b], nil
 }

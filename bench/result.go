@@ -41,6 +41,13 @@ func (f *Figures) set(name string, value float64) {
 	f.Extra[name] = value
 }
 
+// take gives f the figures of another, and leaves it its own extras.
+func (f *Figures) take(from *Figures) {
+	extra := f.Extra
+	*f = *from
+	f.Extra = extra
+}
+
 // Phase is one step of a workload that measures several.
 type Phase struct {
 	Label string  `json:"label"`

@@ -19,9 +19,7 @@ func checkCounts(option string, counts []int, least, most int) error {
 // result's own figures.
 func (r *Result) ends() {
 	first, last := r.Phases[0].Figures, r.Phases[len(r.Phases)-1].Figures
-	extra := r.Extra
-	r.Figures = first
-	r.Extra = extra
+	r.take(&first)
 	if first.RunsPerSecond > 0 && first.P99 > 0 {
 		r.set("last_to_first_runs_per_second", last.RunsPerSecond/first.RunsPerSecond)
 		r.set("last_to_first_p99", last.P99/first.P99)

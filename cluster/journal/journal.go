@@ -9,8 +9,8 @@
 // that a sync has nothing to say of the file itself. While one takes entries, those
 // of the other go to the store behind. What is in a file is told from what it had
 // before by a generation: the file's head names it, and each frame carries it. The
-// head is written anew when all frames are in the store behind, and before anything of them
-// is deleted there: so to read all frames again after a crash does no harm.
+// head is written anew when all frames are in the store behind, and before anything of
+// them is deleted there: so to read all frames again after a crash does no harm.
 package journal
 
 import (
@@ -45,10 +45,8 @@ type Store struct {
 	frame   []byte
 	emptied chan error // gives how the older file was emptied; nil if that is known
 	closed  bool
-	// note is told at once how a file was emptied, and by nil that it went well.
-	note func(error)
-	// clock begins to watch a write of a head, and gives what ends that.
-	clock func() func()
+	// watch does a write of a head, which may be done when nobody waits for it.
+	watch func(write func() error) error
 
 	mu    sync.RWMutex
 	young []*raft.Log // in the current file and not behind, by index
@@ -65,7 +63,7 @@ func Open(dir string, behind *Latch) (*Store, error) {
 	if err == nil {
 		var s *Store
 		if s, err = New(open, defaultSize, behind); err == nil {
-			s.note, s.clock = behind.note, behind.clock
+			s.watch = behind.watched
 			return s, nil
 		}
 	}
@@ -103,7 +101,7 @@ func openFiles(dir string, behind *Latch) (open [Files]File, err error) {
 // New makes a journal of files of that size, in bytes: a multiple of 4096, of two pages
 // or more. It gives the store behind what a crash has left in them.
 func New(open [Files]File, size int64, behind raft.LogStore) (*Store, error) {
-	s := &Store{behind: behind, size: size, note: func(error) {}, clock: func() func() { return func() {} }}
+	s := &Store{behind: behind, size: size, watch: func(write func() error) error { return write() }}
 	var frames []frame
 	for i, f := range open {
 		s.segs[i] = &segment{file: f, size: size}
@@ -153,8 +151,7 @@ func (s *Store) renew(g *segment) error {
 }
 
 func (s *Store) head(g *segment, gen uint64) error {
-	defer s.clock()()
-	return g.renew(gen)
+	return s.watch(func() error { return g.renew(gen) })
 }
 
 // StoreLog implements raft.LogStore.
@@ -217,20 +214,12 @@ func (s *Store) room(n int) (*segment, error) {
 // are to be stored, so that it is found by index. Raft deletes what it replaces, so
 // mostly there is nothing to do.
 func (s *Store) inOrder(logs []*raft.Log) error {
-	last := uint64(0)
-	s.mu.RLock()
-	if n := len(s.young); n > 0 {
-		last = s.young[n-1].Index
-	} else if n := len(s.old); n > 0 {
-		last = s.old[n-1].Index
-	}
-	s.mu.RUnlock()
 	for i, l := range logs {
 		if i > 0 && l.Index <= logs[i-1].Index {
 			return fmt.Errorf("index of an entry is %d, after %d: must grow", l.Index, logs[i-1].Index)
 		}
 	}
-	if logs[0].Index > last {
+	if _, last := s.ends(); logs[0].Index > last {
 		return nil
 	}
 	return s.void()
@@ -261,11 +250,7 @@ func (s *Store) turn() error {
 	s.gen++
 	gen, done := s.gen, make(chan error, 1)
 	s.emptied = done
-	go func() {
-		err := s.empty(full, logs, gen)
-		s.note(err)
-		done <- err
-	}()
+	go func() { done <- s.empty(full, logs, gen) }()
 	return nil
 }
 

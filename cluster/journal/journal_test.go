@@ -642,7 +642,7 @@ func TestAnErrorOfTheDiskIsToldAtOnceAndLatched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.note = latch.note
+	s.watch = latch.watched
 	for i := uint64(1); s.emptied == nil; i++ {
 		if err := s.StoreLog(entry(i, "entry")); err != nil {
 			t.Fatal(err)
@@ -684,7 +684,7 @@ func TestAnErrorOfAFileThatIsEmptiedIsToldAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.note = latch.note
+	s.watch = latch.watched
 	for i := uint64(1); s.emptied == nil; i++ {
 		f.ill.Store(!s.segs[0].fits(page))
 		if err := s.StoreLog(entry(i, "entry")); err != nil {

@@ -47,11 +47,14 @@ func (l *Latch) Watch(limit time.Duration, failed func(error)) {
 
 var errHangs = errors.New("a write of the log store does not end")
 
-// note remembers an input/output error, and tells of it.
-func (l *Latch) note(err error) {
+// watched does a write to something else on the same disk, of which the same is told.
+func (l *Latch) watched(write func() error) error {
+	defer l.clock()()
+	err := write()
 	if failed := l.remember(err); failed != nil {
 		failed(err)
 	}
+	return err
 }
 
 // remember gives who is to be told of an input/output error; nil if it is none.
