@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -22,18 +23,24 @@ type journalled struct {
 
 // journal opens the log of a node.
 func (o *openDisk) journal() (raft.LogStore, error) {
-	var files [journal.Files]journal.File
-	for i := range files {
-		if o.disk.journals[i] == nil {
-			o.disk.journals[i] = journal.Blank(journalSize)
-		}
-		files[i] = &journalFile{disk: o, kept: o.disk.journals[i], seen: append([]byte(nil), o.disk.journals[i]...)}
-	}
-	s, err := journal.New(files, journalSize, o)
+	s, err := journal.New(o.journals(), journalSize, o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", cluster.ErrDisk, err)
 	}
 	return journalled{s, o}, nil
+}
+
+// journals are the files before the store, as they were left.
+func (o *openDisk) journals() (files [journal.Files]journal.File) {
+	o.disk.mu.Lock()
+	defer o.disk.mu.Unlock()
+	for i := range files {
+		if o.disk.journals[i] == nil {
+			o.disk.journals[i] = journal.Blank(journalSize)
+		}
+		files[i] = &journalFile{disk: o, kept: o.disk.journals[i], seen: bytes.Clone(o.disk.journals[i])}
+	}
+	return files
 }
 
 // StoreLog implements raft.LogStore.
@@ -41,7 +48,7 @@ func (j journalled) StoreLog(l *raft.Log) error { return j.StoreLogs([]*raft.Log
 
 // StoreLogs implements raft.LogStore.
 func (j journalled) StoreLogs(logs []*raft.Log) error {
-	if off, _ := j.disk.isOff(); off {
+	if j.disk.isOff() {
 		return errDisk
 	}
 	for _, l := range logs {
@@ -53,7 +60,7 @@ func (j journalled) StoreLogs(logs []*raft.Log) error {
 // journalFile is a file of which a crash keeps what was synced.
 type journalFile struct {
 	disk  *openDisk
-	kept  []byte
+	kept  []byte // guarded by disk.mu
 	seen  []byte
 	dirty []span
 }

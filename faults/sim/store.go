@@ -21,7 +21,7 @@ type disk struct {
 	logs   *raft.InmemStore
 	stable *raft.InmemStore
 	// journals are the files before logs.
-	journals [journal.Files][]byte
+	journals [journal.Files][]byte // guarded by mu
 
 	mu    sync.Mutex
 	snaps []*snap
@@ -77,10 +77,10 @@ type openDisk struct {
 	keep  bool
 }
 
-func (o *openDisk) isOff() (off, keep bool) {
+func (o *openDisk) isOff() bool {
 	o.disk.mu.Lock()
 	defer o.disk.mu.Unlock()
-	return o.off, o.keep
+	return o.off
 }
 
 // FirstIndex implements raft.LogStore.
@@ -115,7 +115,7 @@ func (o *openDisk) DeleteRange(low, high uint64) error {
 
 // Set implements raft.StableStore. A dead process writes nothing and is not told.
 func (o *openDisk) Set(key, val []byte) error {
-	if off, _ := o.isOff(); off {
+	if o.isOff() {
 		return nil
 	}
 	return o.write(func() error { return o.disk.stable.Set(key, val) })
@@ -124,16 +124,17 @@ func (o *openDisk) Set(key, val []byte) error {
 // SetUint64 implements raft.StableStore. A dead process writes nothing and is not
 // told.
 func (o *openDisk) SetUint64(key []byte, val uint64) error {
-	if off, _ := o.isOff(); off {
+	if o.isOff() {
 		return nil
 	}
 	return o.write(func() error { return o.disk.stable.SetUint64(key, val) })
 }
 
-// write does what is to be done as the disk lets it. A dead process writes nothing,
-// unless the write was under way and its power was cut at the end of it.
+// write does what is to be done, with disk.mu held, as the disk lets it. A dead
+// process writes nothing, unless the write was under way and its power was cut at
+// the end of it.
 func (o *openDisk) write(do func() error, logs ...*raft.Log) error {
-	if off, _ := o.isOff(); off {
+	if o.isOff() {
 		return errDisk
 	}
 	before, after, delay := o.disk.outlook()
@@ -151,7 +152,11 @@ func (o *openDisk) write(do func() error, logs ...*raft.Log) error {
 		case <-o.dead:
 		}
 	}
-	if off, keep := o.isOff(); off && !keep {
+	// Under the lock, so that who opens the disk after this process is dead reads
+	// all of a write or nothing.
+	o.disk.mu.Lock()
+	defer o.disk.mu.Unlock()
+	if o.off && !o.keep {
 		return errDisk
 	}
 	if err := do(); err != nil || !after {
@@ -247,8 +252,6 @@ func (s *snapSink) Close() error {
 	s.closed = true
 	return s.disk.write(func() error {
 		d := s.disk.disk
-		d.mu.Lock()
-		defer d.mu.Unlock()
 		s.snap.meta.Size = int64(len(s.snap.data))
 		d.snaps = append(d.snaps, s.snap)
 		if len(d.snaps) > 2 {
