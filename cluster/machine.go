@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/limpet-dev/limpet/cluster/pack"
 	"github.com/limpet-dev/limpet/fsm"
 )
 
@@ -59,7 +60,7 @@ type machine struct {
 	broken error        // why nothing more is applied
 
 	guesses speculations
-	packer  packer
+	packer  pack.Packer
 
 	now    atomic.Pointer[applied]
 	logged logged
@@ -106,7 +107,7 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 			results, effects = append(results, out.Results...), append(effects, out.Effects...)
 		}
 		last, answers[i] = l.Index, lastSeq(out.Results)
-		f.logged.add(entrySize(l.Data))
+		f.logged.add(pack.EntrySize(l.Data))
 		if f.onApplied != nil {
 			f.tellApplied(l)
 		}
@@ -122,7 +123,7 @@ func (f *machine) ApplyBatch(logs []*raft.Log) []any {
 
 // tellApplied passes an entry on to who watches the log.
 func (f *machine) tellApplied(l *raft.Log) {
-	if e, err := f.packer.decode(l.Data); err == nil { // it was applied, so it can be read
+	if e, err := f.packer.Decode(l.Data); err == nil { // it was applied, so it can be read
 		f.onApplied(l.Index, l.Term, e, f.view())
 	}
 }
@@ -199,7 +200,7 @@ const errOlder = sentinelError("the snapshot is older than the state")
 // back, and with it the configuration: Raft looks at its term only. What is
 // applied is committed, so no other snapshot can be older.
 func (f *machine) Restore(rc io.ReadCloser) error {
-	in := &counted{Reader: unpackSnapshot(rc)}
+	in := &counted{Reader: pack.ReadSnapshot(rc)}
 	m, err := fsm.ReadSnapshot(in)
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
@@ -232,9 +233,9 @@ func (s snapshot) Persist(sink raft.SnapshotSink) error {
 	if s.before != nil {
 		s.before()
 	}
-	pack := packSnapshot(sink)
-	out := &counted{Writer: pack}
-	if err := errors.Join(s.view.WriteSnapshot(out), pack.Close()); err != nil {
+	packed := pack.Snapshot(sink)
+	out := &counted{Writer: packed}
+	if err := errors.Join(s.view.WriteSnapshot(out), packed.Close()); err != nil {
 		_ = sink.Cancel()
 		return fmt.Errorf("write snapshot: %w", err)
 	}

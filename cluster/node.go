@@ -51,6 +51,7 @@ type Node struct {
 	refused   atomic.Int64          // runs, by the leader that this node was
 	removed   sync.Map              // node name -> when this node removed it
 	retiring  retirement            // whether this node was told that it is being removed
+	judged    atomic.Pointer[judgement]
 	fatalOnce sync.Once
 	restored  chan struct{} // a snapshot took the place of the state
 

@@ -10,9 +10,26 @@ import (
 
 // Outside says why this node is no part of the cluster, so that its state falls
 // behind for good and must not be read; "" while it is part of one, or of none yet.
+// Every call asks, so an answer holds for a moment: Raft copies what it is asked for.
 func (n *Node) Outside() string {
-	return outside(n.cfg.Name, n.servers(), n.retiring.told.Load() != nil && n.contact.isolated.Load())
+	now := time.Now()
+	last := n.judged.Load()
+	if last == nil || now.Sub(last.at) >= judgedFor {
+		last = &judgement{now, outside(n.cfg.Name, n.servers(), n.retiring.told.Load() != nil && n.contact.isolated.Load())}
+		n.judged.Store(last)
+	}
+	return last.why
 }
+
+// judgement is what Outside said, and when.
+type judgement struct {
+	at  time.Time
+	why string
+}
+
+// judgedFor is how long it is said again: much less than what a leader takes to remove
+// a node.
+const judgedFor = 5 * time.Millisecond
 
 // outside judges by the newest configuration that the node has: the leader sends
 // the one without it, once. A node that could not get it was told beforehand, and

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/limpet-dev/limpet/cluster/pack"
 	"github.com/limpet-dev/limpet/fsm"
 	"github.com/limpet-dev/limpet/internal/bugs"
 )
@@ -50,7 +51,7 @@ type proposer struct {
 	// linearizable read has to wait for.
 	proposed atomic.Int64
 	pacer    pacer
-	packer   packer
+	packer   pack.Packer
 }
 
 // proposal is an entry in flight.
@@ -181,7 +182,7 @@ func (p *proposer) step(look bool) (more bool, err error) {
 	if p.decide != nil {
 		p.decide(draft)
 	}
-	data, err := p.packer.encode(draft.Entry())
+	data, err := p.packer.Encode(draft.Entry())
 	if err != nil {
 		return false, fmt.Errorf("propose %d commands: %w", draft.Len(), err)
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/cluster/pack"
 	"github.com/limpet-dev/limpet/fsm"
 )
 
@@ -46,7 +47,7 @@ func newFakeLog(delay time.Duration) *fakeLog {
 func (l *fakeLog) Apply(data []byte, _ time.Duration) raft.ApplyFuture {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e, err := new(packer).decode(data)
+	e, err := new(pack.Packer).Decode(data)
 	if err != nil {
 		panic(err)
 	}
@@ -238,7 +239,7 @@ func TestTheLeaderTakesOverWhatItSpeculated(t *testing.T) {
 			}
 			var want int
 			for _, data := range append([][]byte{first}, append(l.data(t), late)...) {
-				e, err := new(packer).decode(data)
+				e, err := new(pack.Packer).Decode(data)
 				if err != nil {
 					t.Fatal(err)
 				}

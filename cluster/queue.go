@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +33,22 @@ type commandQueue struct {
 	known map[string]struct{} // request ids that wait or are in flight
 }
 
-// lane is commands in the order in which they came.
-type lane []queued
+// lane is commands in the order in which they came. It keeps its memory, up to a
+// bound, from one entry to the next.
+type lane struct {
+	list  []queued
+	taken int // of list, from its front
+}
+
+func (l *lane) len() int { return len(l.list) - l.taken }
+
+func (l *lane) push(x queued) {
+	if len(l.list) == cap(l.list) && l.taken > len(l.list)/2 {
+		l.list = slices.Delete(l.list, 0, l.taken)
+		l.taken = 0
+	}
+	l.list = append(l.list, x)
+}
 
 type queued struct {
 	cmd  fsm.Command
@@ -66,9 +81,8 @@ func (b *batch) answered(s *saturation, now time.Time) {
 // pull moves commands from the lane, within the bounds of an entry but at least one
 // if the entry is empty.
 func (l *lane) pull(b *batch, most, mostBytes int) {
-	n := 0
-	for n < len(*l) && len(b.cmds) < most && (len(b.cmds) == 0 || b.bytes+(*l)[n].size <= mostBytes) {
-		x := &(*l)[n]
+	for l.len() > 0 && len(b.cmds) < most && (len(b.cmds) == 0 || b.bytes+l.list[l.taken].size <= mostBytes) {
+		x := &l.list[l.taken]
 		b.cmds, b.data = append(b.cmds, x.cmd), append(b.data, x.data)
 		b.bytes += x.size
 		b.oldest = max(b.oldest, b.taken.Sub(x.at))
@@ -76,13 +90,19 @@ func (l *lane) pull(b *batch, most, mostBytes int) {
 			b.reports++
 			b.since += b.taken.Sub(x.at)
 		}
-		*x = queued{} // the lane's memory may live on
-		n++
+		*x = queued{} // the lane's memory lives on
+		l.taken++
 	}
-	if *l = (*l)[n:]; len(*l) == 0 {
-		*l = nil
+	if l.len() == 0 {
+		l.list, l.taken = l.list[:0], 0
+		if cap(l.list) > maxEntryCommands {
+			l.list = nil
+		}
 	}
 }
+
+// waiting gives how many wait. The caller holds the lock.
+func (q *commandQueue) waiting() int { return q.first.len() + q.later.len() }
 
 func newCommandQueue(maxCommands int) *commandQueue {
 	return &commandQueue{maxCommands: maxCommands, wake: make(chan struct{}, 1), known: map[string]struct{}{}}
@@ -99,7 +119,7 @@ func (q *commandQueue) put(offers []offer) (refused []string) {
 		if _, ok := q.known[id]; ok {
 			continue
 		}
-		if len(q.first)+len(q.later) >= roomFor(cmd, q.maxCommands) || q.bytes >= roomFor(cmd, maxQueueBytes) {
+		if q.waiting() >= roomFor(cmd, q.maxCommands) || q.bytes >= roomFor(cmd, maxQueueBytes) {
 			refused = append(refused, id)
 			continue
 		}
@@ -110,9 +130,9 @@ func (q *commandQueue) put(offers []offer) (refused []string) {
 		q.known[id] = struct{}{}
 		q.bytes += x.size
 		if asksForRuns(cmd) {
-			q.later = append(q.later, x)
+			q.later.push(x)
 		} else {
-			q.first = append(q.first, x)
+			q.first.push(x)
 		}
 	}
 	signal(q.wake)
@@ -124,15 +144,15 @@ func (q *commandQueue) put(offers []offer) (refused []string) {
 func (q *commandQueue) take() batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := min(len(q.first)+len(q.later), maxEntryCommands)
+	n := min(q.waiting(), maxEntryCommands)
 	b := batch{taken: time.Now()}
 	if n == 0 {
 		return b
 	}
 	b.cmds, b.data = make([]fsm.Command, 0, n), make([][]byte, 0, n)
-	kept, keptBytes := min(len(q.later), maxEntryCommands/8), 0
+	kept, keptBytes := min(q.later.len(), maxEntryCommands/8), 0
 	if kept > 0 {
-		keptBytes = max(maxEntryBytes/8, min(q.later[0].size, maxEntryBytes*7/8))
+		keptBytes = max(maxEntryBytes/8, min(q.later.list[q.later.taken].size, maxEntryBytes*7/8))
 	}
 	q.first.pull(&b, maxEntryCommands-kept, maxEntryBytes-keptBytes)
 	q.later.pull(&b, maxEntryCommands, maxEntryBytes)
@@ -152,14 +172,14 @@ func (q *commandQueue) has(id string) bool {
 func (q *commandQueue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.first)+len(q.later) == 0
+	return q.waiting() == 0
 }
 
 // len gives how many wait.
 func (q *commandQueue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.first) + len(q.later)
+	return q.waiting()
 }
 
 // large reports whether what waits makes an entry that is worth its cost beside
@@ -167,7 +187,7 @@ func (q *commandQueue) len() int {
 func (q *commandQueue) large() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.first)+len(q.later) >= largeEntryCommands || q.bytes >= largeEntryBytes
+	return q.waiting() >= largeEntryCommands || q.bytes >= largeEntryBytes
 }
 
 // forget lets the request ids of a committed entry be sent again.

@@ -104,8 +104,8 @@ func TestABacklogOfLargeReportsLeavesRoomForNewRuns(t *testing.T) {
 	large.GetTriggerRuns().Runs = []*limpetv1.RunSpec{{Input: make([]byte, 300<<10)}}
 	q.put(offered(append(cmds, large, nextTrigger())))
 	b := q.take()
-	if len(q.later) != 0 || b.reports == 0 || b.bytes > maxEntryBytes {
-		t.Errorf("the first entry has %d reports, %d bytes; %d new runs wait", b.reports, b.bytes, len(q.later))
+	if q.later.len() != 0 || b.reports == 0 || b.bytes > maxEntryBytes {
+		t.Errorf("the first entry has %d reports, %d bytes; %d new runs wait", b.reports, b.bytes, q.later.len())
 	}
 }
 

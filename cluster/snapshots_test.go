@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/limpet-dev/limpet/cluster/pack"
 	"github.com/limpet-dev/limpet/fsm"
 )
 
@@ -96,13 +97,13 @@ func TestASnapshotIsReadPackedAndNot(t *testing.T) {
 	if err := bed.View().WriteSnapshot(&plain); err != nil {
 		t.Fatal(err)
 	}
-	w := packSnapshot(&packed)
+	w := pack.Snapshot(&packed)
 	if err := errors.Join(bed.View().WriteSnapshot(w), w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	want := bed.View().Hash()
 	for name, b := range map[string][]byte{"packed": packed.Bytes(), "not packed": plain.Bytes()} {
-		m, err := fsm.ReadSnapshot(unpackSnapshot(bytes.NewReader(b)))
+		m, err := fsm.ReadSnapshot(pack.ReadSnapshot(bytes.NewReader(b)))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -116,10 +117,10 @@ func TestASnapshotIsReadPackedAndNot(t *testing.T) {
 	for i := range packed.Bytes() {
 		damaged := bytes.Clone(packed.Bytes())
 		damaged[i]++
-		if m, err := fsm.ReadSnapshot(unpackSnapshot(bytes.NewReader(damaged))); err == nil && m.View().Hash() != want {
+		if m, err := fsm.ReadSnapshot(pack.ReadSnapshot(bytes.NewReader(damaged))); err == nil && m.View().Hash() != want {
 			t.Fatalf("with another byte %d it is read, as another state", i)
 		}
-		if _, err := fsm.ReadSnapshot(unpackSnapshot(bytes.NewReader(packed.Bytes()[:i]))); err == nil {
+		if _, err := fsm.ReadSnapshot(pack.ReadSnapshot(bytes.NewReader(packed.Bytes()[:i]))); err == nil {
 			t.Fatalf("the first %d bytes of it are read", i)
 		}
 	}

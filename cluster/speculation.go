@@ -68,7 +68,7 @@ func (f *machine) applyEntry(data []byte) (fsm.Outcome, error) {
 		f.ahead = &s
 		return s.outcome, nil
 	}
-	e, err := f.packer.decode(data)
+	e, err := f.packer.Decode(data)
 	if err != nil {
 		return fsm.Outcome{}, err
 	}

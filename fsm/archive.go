@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Archived is all that is kept of a finished run that the state has forgotten:
@@ -59,12 +60,8 @@ func (a *Archived) Size() int {
 // Encode appends the record's bytes to b: the frames of a snapshot, the run's
 // first.
 func (a *Archived) Encode(b []byte) []byte {
-	var body []byte
 	var c codec
-	add := func(kind byte, o object) {
-		body = c.encode(body[:0], o)
-		b = append(binary.AppendUvarint(append(b, kind), uint64(len(body))), body...)
-	}
+	add := func(kind byte, o object) { b = appendFrame(b, kind, &c, o) }
 	add(kindRun, a.Run)
 	for _, t := range a.Tasks {
 		add(kindTaskRun, t)
@@ -79,6 +76,14 @@ func (a *Archived) Encode(b []byte) []byte {
 		add(kindChunk, c)
 	}
 	return b
+}
+
+// appendFrame appends the kind, the length and the bytes of an object to b.
+func appendFrame(b []byte, kind byte, c *codec, o object) []byte {
+	at := len(b) + 1
+	b = c.encode(append(b, kind), o)
+	var room [binary.MaxVarintLen64]byte
+	return slices.Insert(b, at, binary.AppendUvarint(room[:0], uint64(len(b)-at))...)
 }
 
 // DecodeArchived reads a record. Frames of a kind that this build does not know

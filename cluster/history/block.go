@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 
@@ -27,6 +28,7 @@ const (
 // the making. The zero value is ready.
 type block struct {
 	plain, record []byte
+	sealed        []byte // memory of seal
 	last          mark
 }
 
@@ -51,12 +53,13 @@ func (b *block) append(record []byte, m mark) {
 // another block.
 func (b *block) seal() []byte {
 	const head = sumSize + 1
-	out := make([]byte, head+s2.MaxEncodedLen(len(b.plain)))
+	b.sealed = slices.Grow(b.sealed[:0], head+s2.MaxEncodedLen(len(b.plain)))
+	out := b.sealed[:cap(b.sealed)]
 	out = out[:head+len(s2.Encode(out[head:], b.plain))]
 	out[sumSize] = packed
 	binary.BigEndian.PutUint32(out, crc32.ChecksumIEEE(out[sumSize:]))
 	b.plain = b.plain[:0]
-	return out
+	return bytes.Clone(out) // a database holds on to it
 }
 
 // whole says whether a value is what was written, by its checksum.

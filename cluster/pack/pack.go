@@ -1,8 +1,11 @@
-package cluster
+// Package pack makes the bytes that the log and the snapshots have on disk and on
+// the wire between nodes: packed, with a checksum. It reads what was not packed.
+package pack
 
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -28,14 +31,14 @@ const (
 	sumSize = 4
 )
 
-// packer makes what the log has of entries, and reads it. The commands of an entry
+// Packer makes what the log has of entries, and reads it. The commands of an entry
 // name the same few workers, workflows and runs again and again, and its bytes are
 // copied a dozen times on their way to the disks of all nodes, so they are packed as
 // one S2 block. The zero value is ready; any goroutine may use it.
-type packer struct{ buffers sync.Pool }
+type Packer struct{ buffers sync.Pool }
 
 // buffer gives an empty one, and what takes it back.
-func (p *packer) buffer() (b *[]byte, done func()) {
+func (p *Packer) buffer() (b *[]byte, done func()) {
 	b, ok := p.buffers.Get().(*[]byte)
 	if !ok {
 		b = new([]byte)
@@ -48,8 +51,8 @@ func (p *packer) buffer() (b *[]byte, done func()) {
 	}
 }
 
-// encode gives an entry's bytes for the log.
-func (p *packer) encode(e *fsm.Entry) ([]byte, error) {
+// Encode gives an entry's bytes for the log.
+func (p *Packer) Encode(e *fsm.Entry) ([]byte, error) {
 	plain, done := p.buffer()
 	defer done()
 	var err error
@@ -71,19 +74,19 @@ func (p *packer) encode(e *fsm.Entry) ([]byte, error) {
 }
 
 // errSum: the bytes of an entry are not what was written.
-const errSum = sentinelError("its checksum does not fit: the log is damaged")
+var errSum = errors.New("its checksum does not fit: the log is damaged")
 
 func sum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
-// decode reads an entry from the log.
-func (p *packer) decode(data []byte) (*fsm.Entry, error) {
+// Decode reads an entry from the log. It keeps no hold on data. Damage is an error.
+func (p *Packer) Decode(data []byte) (*fsm.Entry, error) {
 	if len(data) == 0 || data[0] != packed {
 		return fsm.DecodeEntry(data)
 	}
 	if len(data) < 1+sumSize || binary.LittleEndian.Uint32(data[1:]) != sum(data[1+sumSize:]) {
 		return nil, fmt.Errorf("unpack log entry: %w", errSum)
 	}
-	if size := entrySize(data); size > mostUnpacked {
+	if size := EntrySize(data); size > mostUnpacked {
 		return nil, fmt.Errorf("unpack log entry: %d bytes; %d are the most that one can have", size, mostUnpacked)
 	}
 	plain, done := p.buffer()
@@ -95,10 +98,10 @@ func (p *packer) decode(data []byte) (*fsm.Entry, error) {
 	return fsm.DecodeEntry(*plain) // it keeps no hold on the bytes
 }
 
-// packSnapshot gives a writer of a snapshot that is packed into another, as one S2
+// Snapshot gives a writer of a snapshot that is packed into another, as one S2
 // stream: most of what it costs is what the kernel does with each byte. It is whole
 // once it is closed, which does not close the other.
-func packSnapshot(w io.Writer) io.WriteCloser {
+func Snapshot(w io.Writer) io.WriteCloser {
 	return s2.NewWriter(w, s2.WriterConcurrency(1), s2.WriterBlockSize(snapshotBlock))
 }
 
@@ -111,8 +114,8 @@ const snapshotBlock = 64 << 10
 // kind of its first record, a small number.
 const streamed byte = 0xff
 
-// unpackSnapshot gives what a snapshot held before it was packed, if it was.
-func unpackSnapshot(r io.Reader) io.Reader {
+// ReadSnapshot gives what a snapshot held before it was packed, if it was.
+func ReadSnapshot(r io.Reader) io.Reader {
 	br := bufio.NewReader(r)
 	if first, err := br.Peek(1); err != nil || first[0] != streamed {
 		return br // also if it is empty, or cannot be read: whoever reads it will see
@@ -120,9 +123,9 @@ func unpackSnapshot(r io.Reader) io.Reader {
 	return s2.NewReader(br, s2.ReaderAllocBlock(snapshotBlock))
 }
 
-// entrySize gives how many bytes an entry of the log has unpacked: it says what it
+// EntrySize gives how many bytes an entry of the log has unpacked: it says what it
 // costs to apply it, where its length says what it takes on a disk.
-func entrySize(data []byte) int {
+func EntrySize(data []byte) int {
 	if len(data) > 1+sumSize && data[0] == packed {
 		if n, err := s2.DecodedLen(data[1+sumSize:]); err == nil {
 			return n

@@ -1,4 +1,4 @@
-package cluster
+package pack
 
 import (
 	"bytes"
@@ -16,10 +16,10 @@ import (
 	"github.com/limpet-dev/limpet/fsm"
 )
 
-// What the log has of an entry, packed or not, is the entry; and one packer serves
+// What the log has of an entry, packed or not, is the entry; and one Packer serves
 // entries of all sizes one after another.
 func TestAnEntryIsReadFromTheLogAsItWasWritten(t *testing.T) {
-	var p packer
+	var p Packer
 	rapid.Check(t, func(t *rapid.T) {
 		e := &fsm.Entry{Stamp: fsm.Stamp{Instant: fsm.Instant(rapid.Int64Range(1, 1<<40).Draw(t, "instant"))}}
 		for range rapid.IntRange(0, 40).Draw(t, "commands") {
@@ -34,22 +34,22 @@ func TestAnEntryIsReadFromTheLogAsItWasWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := p.encode(e)
+		data, err := p.Encode(e)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(data) > len(plain) || len(plain) < leastPacked && !bytes.Equal(data, plain) {
 			t.Fatalf("%d bytes of an entry became %d", len(plain), len(data))
 		}
-		if got := entrySize(data); got != len(plain) {
-			t.Fatalf("entrySize = %d, want %d", got, len(plain))
+		if got := EntrySize(data); got != len(plain) {
+			t.Fatalf("EntrySize = %d, want %d", got, len(plain))
 		}
 		kept := slices.Clone(data)
-		got, err := p.decode(data)
+		got, err := p.Decode(data)
 		if err != nil || got.Stamp != e.Stamp {
 			t.Fatalf("read as %+v, %v", got, err)
 		}
-		if _, err := p.decode(kept); err != nil { // into the same buffer
+		if _, err := p.Decode(kept); err != nil { // into the same buffer
 			t.Fatal(err)
 		}
 		if !proto.Equal(&limpetv1.Entry{Commands: got.Commands}, &limpetv1.Entry{Commands: e.Commands}) {
@@ -60,13 +60,17 @@ func TestAnEntryIsReadFromTheLogAsItWasWritten(t *testing.T) {
 
 // A node stops at an entry that it cannot read, whatever is wrong with it.
 func TestADamagedEntryIsRefused(t *testing.T) {
-	var p packer
-	good, err := p.encode(&fsm.Entry{Stamp: fsm.Stamp{Instant: 1}, Commands: commands(0, 100)})
+	var p Packer
+	e := &fsm.Entry{Stamp: fsm.Stamp{Instant: 1}}
+	for range 100 {
+		e.Commands = append(e.Commands, &limpetv1.Command{Kind: &limpetv1.Command_ReportCompleted{ReportCompleted: &limpetv1.ReportCompleted{TaskRunId: "t"}}})
+	}
+	good, err := p.Encode(e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if good[0] != packed {
-		t.Fatalf("an entry of %d bytes is not packed", entrySize(good))
+		t.Fatalf("an entry of %d bytes is not packed", EntrySize(good))
 	}
 	sealed := func(block []byte) []byte {
 		return append(binary.LittleEndian.AppendUint32([]byte{packed}, sum(block)), block...)
@@ -83,14 +87,14 @@ func TestADamagedEntryIsRefused(t *testing.T) {
 		"huge":             {sealed(protowire.AppendVarint(nil, mostUnpacked+1)), "the most that one can have"},
 		"of a newer build": {append([]byte{packed + 1}, good[1:]...), "proto"},
 	} {
-		if _, err := p.decode(c.bad); err == nil || !strings.Contains(err.Error(), c.why) {
+		if _, err := p.Decode(c.bad); err == nil || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%s: %v, want an error that says %q", what, err, c.why)
 		}
 	}
 	for i := range good {
 		bad := slices.Clone(good)
 		bad[i] ^= 1
-		if _, err := p.decode(bad); err == nil {
+		if _, err := p.Decode(bad); err == nil {
 			t.Errorf("read with byte %d of %d changed", i, len(good))
 		}
 	}
