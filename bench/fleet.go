@@ -65,6 +65,7 @@ type worker struct {
 // job is an assignment until both of its reports are made.
 type job struct {
 	worker  *worker
+	conn    int // over which it came, and the reports go
 	order   *compat.AssignedAction
 	reports atomic.Int32 // to be made
 }
@@ -72,9 +73,9 @@ type job struct {
 // newFleet starts the reporters; attach adds workers.
 func newFleet(ctx context.Context, w *wire, spec fleetSpec) *fleet {
 	f := &fleet{wire: w, spec: spec, began: make(chan *job, spec.reporters), jobs: make(chan *job, spec.reporters)}
-	for i := range spec.reporters {
-		f.work.Go(func() { f.reporter(ctx, f.began, func(e *compat.StepActionEvent, j *job) { f.start(ctx, i, e, j) }) })
-		f.work.Go(func() { f.reporter(ctx, f.jobs, func(e *compat.StepActionEvent, j *job) { f.complete(ctx, i, e, j) }) })
+	for range spec.reporters {
+		f.work.Go(func() { f.reporter(ctx, f.began, f.start) })
+		f.work.Go(func() { f.reporter(ctx, f.jobs, f.complete) })
 	}
 	for i := range beaters {
 		f.work.Go(func() { f.beat(ctx, i) })
@@ -168,7 +169,7 @@ func (f *fleet) receive(ctx context.Context, w *worker, stream grpc.ServerStream
 		return nil
 	}
 	reporters := [...]chan *job{f.began, f.jobs}
-	j.worker = w
+	j.worker, j.conn = w, w.conn
 	j.reports.Store(int32(len(reporters)))
 	for _, to := range reporters {
 		select {
@@ -181,30 +182,30 @@ func (f *fleet) receive(ctx context.Context, w *worker, stream grpc.ServerStream
 }
 
 // reporter makes one of the reports of each job, with a message of its own.
-func (f *fleet) reporter(ctx context.Context, jobs <-chan *job, do func(*compat.StepActionEvent, *job)) {
+func (f *fleet) reporter(ctx context.Context, jobs <-chan *job, do func(context.Context, *compat.StepActionEvent, *job)) {
 	event := &compat.StepActionEvent{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case j := <-jobs:
-			do(event, j)
+			do(ctx, event, j)
 			f.reported(j)
 		}
 	}
 }
 
 // start reports that a task has started.
-func (f *fleet) start(ctx context.Context, n int, event *compat.StepActionEvent, j *job) {
-	f.report(ctx, n, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, "")
+func (f *fleet) start(ctx context.Context, event *compat.StepActionEvent, j *job) {
+	f.report(ctx, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, "")
 }
 
 // complete executes a task and reports that it is completed.
-func (f *fleet) complete(ctx context.Context, n int, event *compat.StepActionEvent, j *job) {
+func (f *fleet) complete(ctx context.Context, event *compat.StepActionEvent, j *job) {
 	if f.spec.execute != nil {
 		f.spec.execute(ctx, j.worker, j.order)
 	}
-	if f.report(ctx, n, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_COMPLETED, done) && f.spec.onCompleted != nil {
+	if f.report(ctx, event, j, compat.StepActionEventType_STEP_EVENT_TYPE_COMPLETED, done) && f.spec.onCompleted != nil {
 		f.spec.onCompleted(j.order)
 	}
 }
@@ -218,14 +219,14 @@ func (f *fleet) reported(j *job) {
 
 // report makes one report, again at other nodes while none takes it. The
 // message is the reporter's own and is used again.
-func (f *fleet) report(ctx context.Context, n int, event *compat.StepActionEvent, j *job, kind compat.StepActionEventType, payload string) bool {
+func (f *fleet) report(ctx context.Context, event *compat.StepActionEvent, j *job, kind compat.StepActionEventType, payload string) bool {
 	a := j.order
 	attempt := a.GetRetryCount()
 	event.WorkerId, event.JobId, event.JobRunId, event.TaskId = j.worker.id, a.GetJobId(), a.GetJobRunId(), a.GetTaskId()
 	event.TaskRunExternalId, event.ActionId, event.EventType = a.GetTaskRunExternalId(), a.GetActionId(), kind
 	event.EventPayload, event.RetryCount = payload, &attempt
 	for try := range reportTries {
-		_, err := compat.NewDispatcherClient(f.wire.worker(n+try)).SendStepActionEvent(ctx, event)
+		_, err := compat.NewDispatcherClient(f.wire.worker(j.conn+try)).SendStepActionEvent(ctx, event)
 		if err == nil {
 			return true
 		}

@@ -71,15 +71,11 @@ func (w *Worker) cancel(a *compat.AssignedAction) {
 }
 
 // execute says that the attempt has begun, executes it, and says how it ended.
-// The start is told beside the work, and before the end.
+// The start is told beside the work. The end does not wait for its answer: a node takes
+// the two in any order, and answers both at once if the task was short.
 func (w *Worker) execute(ctx context.Context, a *compat.AssignedAction) {
-	started := make(chan struct{})
-	w.background.Go(func() {
-		defer close(started)
-		w.report(a, compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, "", false)
-	})
+	w.background.Go(func() { w.report(a, compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, "", false) })
 	out, err := w.perform(ctx, a)
-	<-started
 	var raw []byte
 	if err == nil {
 		if raw, err = json.Marshal(out); err != nil {

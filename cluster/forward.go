@@ -82,7 +82,6 @@ func (f *forwarder) propose(ctx context.Context, hold time.Duration, cmd fsm.Com
 	if err != nil {
 		return fsm.Result{}, fmt.Errorf("propose: %w", err)
 	}
-	signal(f.wake)
 	select {
 	case <-w.done:
 		return w.result, w.err
@@ -124,8 +123,11 @@ func (f *forwarder) register(cmd fsm.Command, hold time.Duration) (*waiter, erro
 	if err := f.full(cmd, len(data)); err != nil {
 		return nil, err
 	}
-	w := f.table.add(string(cmd.GetRequestId()), cmd, data)
+	w, wake := f.table.add(string(cmd.GetRequestId()), cmd, data, time.Now())
 	f.bound(w, hold)
+	if wake {
+		signal(f.wake)
+	}
 	return w, nil
 }
 
@@ -263,22 +265,25 @@ func (f *forwarder) close() {
 
 // run sends until ctx ends.
 func (f *forwarder) run(ctx context.Context) {
-	tick := time.NewTicker(forwardTick)
+	tick, pause := time.NewTicker(forwardTick), time.NewTimer(forwardTick)
 	defer tick.Stop()
+	defer pause.Stop()
+	rings := time.Now().Add(forwardTick) // the pause; zero once it has
 	var last route
 	for {
 		wait := f.waiting()
+		if at := time.Now().Add(wait); wait > 0 && (rings.IsZero() || at.Before(rings)) { // to set a timer may cost a call of the system
+			pause.Reset(wait)
+			rings = at
+		}
 		if wait > 0 || wait == nothing {
-			var pause <-chan time.Time
-			if wait > 0 {
-				pause = time.After(wait)
-			}
 			select {
 			case <-ctx.Done():
 				return
 			case <-f.wake:
 			case <-tick.C:
-			case <-pause:
+			case <-pause.C:
+				rings = time.Time{}
 			}
 		}
 		if ctx.Err() != nil {
@@ -295,10 +300,13 @@ const nothing = time.Duration(-1)
 func (f *forwarder) waiting() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	now, late := time.Now(), time.Duration(0)
 	if len(f.table.fresh) == 0 {
-		return nothing
+		if late = f.table.late.wait(now); late == nothing {
+			return nothing
+		}
 	}
-	return max(0, time.Until(f.hold))
+	return max(late, f.hold.Sub(now))
 }
 
 // step sends one batch over the route of the moment, and gives that route.

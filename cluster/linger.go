@@ -15,8 +15,8 @@ const (
 	lingerMost = 5 * time.Millisecond
 	// regain is how trust comes back, an entry, while nothing is waited for.
 	regain = 1.02
-	// smooth is the weight of the newest in an average.
-	smooth = 0.2
+	// newest is the weight of the newest in an average.
+	newest = 0.2
 )
 
 // pacer decides how long an entry waits for company when none is in flight.
@@ -39,7 +39,7 @@ func (p *pacer) committed(n, waiting int, took time.Duration) {
 	if old == 0 {
 		old = int64(took)
 	}
-	p.took.Store(old + int64(smooth*float64(int64(took)-old)))
+	p.took.Store(old + int64(newest*float64(int64(took)-old)))
 	p.seen.Store(int64(n + waiting))
 }
 
@@ -47,7 +47,7 @@ func (p *pacer) committed(n, waiting int, took time.Duration) {
 // for them.
 func (p *pacer) want() (commands int, wait time.Duration) {
 	seen := float64(p.seen.Load())
-	p.commands = max(seen, p.commands+smooth*(seen-p.commands))
+	p.commands = max(seen, p.commands+newest*(seen-p.commands))
 	n := int(p.commands * lingerShare * p.trust)
 	if n < leastLinger {
 		p.trust = min(1, p.trust*regain) // it is not put to the test meanwhile
@@ -62,5 +62,5 @@ func (p *pacer) came(all bool) {
 		p.trust = 1
 		return
 	}
-	p.trust *= 1 - smooth
+	p.trust *= 1 - newest
 }

@@ -192,6 +192,9 @@ func (r *fakeRoute) send(batch []*waiter) ([]refusal, error) {
 			r.list = append(r.list, w.id)
 		}
 	}
+	if len(refused.ids) == 0 {
+		return nil, r.err
+	}
 	return []refusal{refused}, r.err
 }
 

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/limpet-dev/limpet/cluster/journal"
+	"github.com/limpet-dev/limpet/cluster/smooth"
 )
 
 const (
@@ -102,10 +103,10 @@ func openLocked(dir, name string, retain int, log hclog.Logger) (*storage, error
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open snapshots in %q: %w", dir, err), s.close())
 	}
-	if err := sweepSnapshots(dir); err != nil {
+	if err := smooth.Sweep(dir); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	s.snaps = smoothSnapshots{files, dir}
+	s.snaps = smooth.Store{SnapshotStore: files, Dir: dir}
 	return s, nil
 }
 

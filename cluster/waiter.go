@@ -25,6 +25,8 @@ type waiter struct {
 	over    bool      // answered or given up
 	sentAt  time.Time // when it was last sent
 	sends   int       // how often
+	late    bool      // not to be sent yet
+	rider   *waiter   // a report that needs no entry of its own: this one answers it
 }
 
 // waiters are the commands of this node that have no result yet, and what of
@@ -32,36 +34,75 @@ type waiter struct {
 type waiters struct {
 	byID  map[string]*waiter
 	fresh []*waiter // to be sent, in order
+	late  late      // to be sent later
 	sent  []*waiter // oldest first; those that are over are dropped at the head
 	bytes int       // of all in byID
 	left  int       // in fresh and given up
 }
 
-func newWaiters() waiters { return waiters{byID: map[string]*waiter{}} }
+func newWaiters() waiters { return waiters{byID: map[string]*waiter{}, late: newLate()} }
 
-// add registers a command, or joins the one with the same request id.
-func (t *waiters) add(id string, cmd fsm.Command, data []byte) *waiter {
+// add registers a command, or joins the one with the same request id. It says whether
+// there is something to be done about it now.
+func (t *waiters) add(id string, cmd fsm.Command, data []byte, now time.Time) (w *waiter, wake bool) {
 	if w, ok := t.byID[id]; ok {
 		w.callers++
-		return w
+		return w, false
 	}
-	w := &waiter{id: id, cmd: cmd, data: data, done: make(chan struct{}), callers: 1, fresh: true}
-	t.byID[id] = w
+	w = &waiter{id: id, cmd: cmd, data: data, done: make(chan struct{}), callers: 1}
+	where, rider := t.late.place(w, now)
+	if where == riding {
+		return w, false
+	}
+	t.keep(w)
+	if where == isLate {
+		return w, len(t.late.list) == 1 // whoever waits for the first sees to the others
+	}
+	if rider != nil {
+		t.drop(rider)
+	}
+	w.fresh = true
 	t.fresh = append(t.fresh, w)
-	t.bytes += len(data)
-	return w
+	return w, true
+}
+
+func (t *waiters) keep(w *waiter) {
+	t.byID[w.id] = w
+	t.bytes += len(w.data)
+}
+
+func (t *waiters) drop(w *waiter) {
+	delete(t.byID, w.id)
+	t.bytes -= len(w.data)
 }
 
 // leave takes back a caller; the last one gives the command up.
 func (t *waiters) leave(w *waiter) {
 	if w.callers--; w.callers == 0 && !w.over {
-		w.over = true
-		delete(t.byID, w.id)
-		t.bytes -= len(w.data)
-		if w.fresh {
-			t.left++
-			t.prune()
-		}
+		t.giveUp(w)
+	}
+}
+
+// giveUp ends a command without an answer. What rides on it is to be sent.
+func (t *waiters) giveUp(w *waiter) {
+	w.over = true
+	if t.byID[w.id] != w {
+		return // it rides: who carries it carries what rides on it too
+	}
+	t.drop(w)
+	t.late.forget(w)
+	r := w.rider
+	for r != nil && r.over {
+		r = r.rider
+	}
+	if r != nil {
+		t.keep(r)
+		r.fresh = true
+		t.fresh = append(t.fresh, r)
+	}
+	if w.fresh {
+		t.left++
+		t.prune()
 	}
 }
 
@@ -128,35 +169,46 @@ func (t *waiters) failAll(err error) {
 // expire ends the waits that have lasted until now, and gives when the next has
 // lasted long enough; zero for never.
 func (t *waiters) expire(now time.Time, err error) (next time.Time) {
+	var over []*waiter
 	for _, w := range t.byID {
-		switch {
-		case w.until.IsZero():
-		case w.until.After(now):
-			if next.IsZero() || w.until.Before(next) {
-				next = w.until
-			}
-		default:
-			w.err = err
-			t.end(w)
-			if w.fresh {
-				t.left++
+		for r := w; r != nil; r = r.rider {
+			switch {
+			case r.over, r.until.IsZero():
+			case r.until.After(now):
+				if next.IsZero() || r.until.Before(next) {
+					next = r.until
+				}
+			default:
+				over = append(over, r)
 			}
 		}
 	}
-	t.prune()
+	for _, w := range over {
+		w.err = err
+		t.giveUp(w)
+		close(w.done)
+	}
 	return next
 }
 
 func (t *waiters) end(w *waiter) {
-	w.over = true
-	delete(t.byID, w.id)
-	t.bytes -= len(w.data)
-	close(w.done)
+	t.drop(w)
+	t.late.forget(w)
+	for r := w; r != nil; r = r.rider {
+		if !r.over {
+			r.over, r.result, r.err = true, w.result, w.err
+			close(r.done)
+		}
+	}
 }
 
 // take gives the next commands to send, at most so many bytes of them but at
 // least one, and counts them as sent.
 func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
+	for _, w := range t.late.due(now) {
+		w.fresh = true
+		t.fresh = append(t.fresh, w)
+	}
 	var batch []*waiter
 	size, n := 0, 0
 	for _, w := range t.fresh {

@@ -30,3 +30,34 @@ func TestACancellationOfAnAttemptThatIsOverDoesNotEndTheNextOne(t *testing.T) {
 		t.Errorf("what is cancelled is cancelled again: %+v, fenced %d; want ignored, and not counted", res, b.fenced)
 	}
 }
+
+// Of a short task only the end is reported, and a start may come behind the end.
+func TestATaskOfWhichOnlyTheEndIsReportedHasBegun(t *testing.T) {
+	for _, how := range []string{"completed", "failed"} {
+		b := newBed(t)
+		b.workflow("w", limpetv1.Strategy_STRATEGY_SOFT, []taskSpec{{name: "a"}})
+		b.register("one", 1, nil, "w:a")
+		b.attach("one", "n1")
+		b.trigger(&limpetv1.RunSpec{RunId: b.id("r"), Workflow: "w"})
+		b.sleep(1)
+		id := string(b.task("r.a").ID)
+		if res := b.do(reportCommand(how, id, 0, "")); res.Refusal != nil {
+			t.Fatal(res.Refusal)
+		}
+		ended := *b.task("r.a")
+		if !ended.Status.Final() || ended.StartedWall == 0 || ended.StartedWall != ended.FinishedWall {
+			t.Errorf("%s: it is %s, started at %d, finished at %d", how, ended.Status, ended.StartedWall, ended.FinishedWall)
+		}
+		if res := b.do(reportCommand("started", id, 0, "")); res.Refusal != nil || !res.Ignored || b.task("r.a").StartedWall != ended.StartedWall {
+			t.Errorf("%s, then started: %+v, started at %d", how, res, b.task("r.a").StartedWall)
+		}
+	}
+	// What no worker began has not begun.
+	b := newBed(t)
+	b.workflow("w", limpetv1.Strategy_STRATEGY_SOFT, []taskSpec{{name: "a"}})
+	b.trigger(&limpetv1.RunSpec{RunId: b.id("r"), Workflow: "w"})
+	b.sleep(b.m.View().Settings().ScheduleTimeout)
+	if got := b.task("r.a"); !got.Status.Final() || got.StartedWall != 0 {
+		t.Errorf("without a worker: it is %s, started at %d", got.Status, got.StartedWall)
+	}
+}

@@ -78,6 +78,10 @@ func (m *Machine) reportFailed(c *limpetv1.ReportFailed) (Result, *Refusal) {
 		return Result{Ignored: true}, nil
 	}
 	m.runStarted(t.Run)
+	if t.StartedWall == 0 {
+		begun := *t
+		begun.StartedWall, t = m.st.stamp.Wall, &begun
+	}
 	m.fail(t, or(c.GetError(), "the task failed and gave no reason"), c.GetNoRetry())
 	return Result{IDs: []string{string(t.ID)}}, nil
 }

@@ -1,4 +1,4 @@
-package cluster
+package smooth
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
+
+var errFickle = errors.New("input/output error")
 
 // syncs counts, and fails if it is told to.
 type syncs struct {
@@ -29,24 +31,24 @@ func (s *syncs) Close() error {
 	return nil
 }
 
-// smoothly opens a snapshot in a real store. It fails where raft keeps the file
-// elsewhere than smoothSnapshots looks for it.
-func smoothly(t *testing.T) (smoothSnapshots, *smoothSink, *syncs) {
+// open opens a snapshot in a real store. It fails where raft keeps the file
+// elsewhere than Store looks for it.
+func open(t *testing.T) (Store, *sink, *syncs) {
 	t.Helper()
 	dir := t.TempDir()
 	files, err := raft.NewFileSnapshotStoreWithLogger(dir, 2, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := smoothSnapshots{files, dir}
+	store := Store{files, dir}
 	_, trans := raft.NewInmemTransport("")
-	sink, err := store.Create(1, 7, 2, raft.Configuration{}, 1, trans)
+	to, err := store.Create(1, 7, 2, raft.Configuration{}, 1, trans)
 	if err != nil {
 		t.Fatal(err)
 	}
-	smooth, ok := sink.(*smoothSink)
+	smooth, ok := to.(*sink)
 	if !ok {
-		t.Fatalf("the file of %T was not found", sink)
+		t.Fatalf("the file of %T was not found", to)
 	}
 	if err := smooth.file.Close(); err != nil {
 		t.Fatal(err)
@@ -57,7 +59,7 @@ func smoothly(t *testing.T) (smoothSnapshots, *smoothSink, *syncs) {
 }
 
 func TestALargeSnapshotGoesToTheDiskBitByBit(t *testing.T) {
-	store, sink, s := smoothly(t)
+	store, sink, s := open(t)
 	part, wrote := bytes.Repeat([]byte("x"), 1<<20), 0
 	for range 20 {
 		n, err := sink.Write(part)
@@ -92,9 +94,9 @@ func TestALargeSnapshotGoesToTheDiskBitByBit(t *testing.T) {
 }
 
 func TestASnapshotWhoseDiskFailsIsNone(t *testing.T) {
-	store, sink, s := smoothly(t)
+	store, sink, s := open(t)
 	s.err = errors.New("no such luck")
-	if _, err := sink.Write(make([]byte, smoothEvery)); !errors.Is(err, s.err) {
+	if _, err := sink.Write(make([]byte, every)); !errors.Is(err, s.err) {
 		t.Errorf("the failure of the sync is lost: %v", err)
 	}
 	if err := sink.Cancel(); err != nil {
@@ -116,12 +118,12 @@ func (unfit) Cancel() error { return errFickle }
 func TestASnapshotThatFailsOnAFullDiskLeavesNothing(t *testing.T) {
 	for how, end := range map[string]func(raft.SnapshotSink) error{"close": raft.SnapshotSink.Close, "cancel": raft.SnapshotSink.Cancel} {
 		t.Run(how, func(t *testing.T) {
-			store, sink, _ := smoothly(t)
+			store, sink, _ := open(t)
 			sink.SnapshotSink = unfit{sink.SnapshotSink}
 			if err := end(sink); !errors.Is(err, errFickle) {
 				t.Errorf("it ended with %v", err)
 			}
-			if left, err := os.ReadDir(filepath.Join(store.dir, snapshotDir)); err != nil || len(left) != 0 {
+			if left, err := os.ReadDir(filepath.Join(store.Dir, snapshotDir)); err != nil || len(left) != 0 {
 				t.Errorf("left: %v, %v", left, err)
 			}
 		})
@@ -130,8 +132,8 @@ func TestASnapshotThatFailsOnAFullDiskLeavesNothing(t *testing.T) {
 
 // So did a process that was killed.
 func TestUnfinishedSnapshotsAreRemovedAtTheStart(t *testing.T) {
-	store, sink, _ := smoothly(t)
-	if err := sweepSnapshots(store.dir); err != nil {
+	store, sink, _ := open(t)
+	if err := Sweep(store.Dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(sink.dir); !errors.Is(err, os.ErrNotExist) {

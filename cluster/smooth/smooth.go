@@ -1,4 +1,6 @@
-package cluster
+// Package smooth writes snapshots to the disk bit by bit, and removes what is left of
+// those that were not finished.
+package smooth
 
 import (
 	"errors"
@@ -10,43 +12,43 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// smoothSnapshots gives the disk what is written of a snapshot bit by bit. Else
+// Store gives the disk what is written of a snapshot bit by bit. Else
 // all of it would go there at once when the snapshot is closed, hundreds of
 // megabytes of a large state, and the log, which waits for the same disk, would
 // stand still meanwhile: long enough to cost a leader its office.
-type smoothSnapshots struct {
+type Store struct {
 	raft.SnapshotStore
-	dir string // of the store, as given to raft.NewFileSnapshotStore
+	Dir string // of the store, as given to raft.NewFileSnapshotStore
 }
 
-// smoothEvery is how many bytes go to the disk at a time.
-const smoothEvery = 8 << 20
+// every is how many bytes go to the disk at a time.
+const every = 8 << 20
 
 // Create implements raft.SnapshotStore.
-func (s smoothSnapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+func (s Store) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, trans raft.Transport,
 ) (raft.SnapshotSink, error) {
-	sink, err := s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+	to, err := s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the store's own
 	}
 	// The sink does not show its file. Where it is not found under raft's name for
 	// it, the snapshot is as good, and only the log waits.
-	dir := filepath.Join(s.dir, snapshotDir, sink.ID()+unfinished)
+	dir := filepath.Join(s.Dir, snapshotDir, to.ID()+unfinished)
 	f, err := os.OpenFile(filepath.Join(dir, "state.bin"), os.O_WRONLY, 0)
 	if err != nil {
-		return sink, nil //nolint:nilerr // see above
+		return to, nil //nolint:nilerr // see above
 	}
-	return &smoothSink{SnapshotSink: sink, file: f, dir: dir}, nil
+	return &sink{SnapshotSink: to, file: f, dir: dir}, nil
 }
 
 // What raft's store of snapshots calls its directory, and what is in it and not
 // whole.
 const snapshotDir, unfinished = "snapshots", ".tmp"
 
-// sweepSnapshots removes what a process that was killed left of a snapshot: the
+// Sweep removes what a process that was killed left of a snapshot: the
 // store passes over it, and it would take room for ever.
-func sweepSnapshots(dir string) error {
+func Sweep(dir string) error {
 	dir = filepath.Join(dir, snapshotDir)
 	list, err := os.ReadDir(dir)
 	for _, d := range list {
@@ -66,7 +68,7 @@ type syncer interface {
 	Close() error
 }
 
-type smoothSink struct {
+type sink struct {
 	raft.SnapshotSink
 
 	file   syncer
@@ -76,9 +78,9 @@ type smoothSink struct {
 }
 
 // Write implements raft.SnapshotSink.
-func (s *smoothSink) Write(p []byte) (int, error) {
+func (s *sink) Write(p []byte) (int, error) {
 	n, err := s.SnapshotSink.Write(p)
-	if s.dirty += n; err != nil || s.dirty < smoothEvery {
+	if s.dirty += n; err != nil || s.dirty < every {
 		return n, err //nolint:wrapcheck // the sink's own
 	}
 	s.dirty = 0
@@ -89,7 +91,7 @@ func (s *smoothSink) Write(p []byte) (int, error) {
 }
 
 // Close implements raft.SnapshotSink: as often as one likes, as raft does.
-func (s *smoothSink) Close() error {
+func (s *sink) Close() error {
 	err := errors.Join(s.done(), s.SnapshotSink.Close())
 	if err != nil {
 		err = errors.Join(err, os.RemoveAll(s.dir))
@@ -98,11 +100,11 @@ func (s *smoothSink) Close() error {
 }
 
 // Cancel implements raft.SnapshotSink.
-func (s *smoothSink) Cancel() error {
+func (s *sink) Cancel() error {
 	return errors.Join(s.done(), s.SnapshotSink.Cancel(), os.RemoveAll(s.dir))
 }
 
-func (s *smoothSink) done() error {
+func (s *sink) done() error {
 	if s.closed {
 		return nil
 	}

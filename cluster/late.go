@@ -1,0 +1,116 @@
+package cluster
+
+import (
+	"slices"
+	"time"
+
+	"github.com/limpet-dev/limpet/fsm"
+)
+
+// lateFor is how long the report that a task has started waits before it is sent. No
+// SDK waits for its answer before the task begins; that the task runs is seen so much
+// later.
+const lateFor = 5 * time.Millisecond
+
+// late is the reports that a task has started, while they wait for the report of its
+// end: of a task that is short, no entry needs to say that it has begun. Whichever of
+// the two comes first, the end answers both.
+type late struct {
+	list []lateReport // the oldest first; also of those that are not late any more
+	// about has what waits about an attempt: the report of its end, or a late one.
+	about map[attempt]*waiter
+}
+
+type lateReport struct {
+	*waiter
+
+	due time.Time
+}
+
+// attempt is what a report is about.
+type attempt struct {
+	tenant, task string
+	number       int32
+}
+
+func newLate() late { return late{about: map[attempt]*waiter{}} }
+
+// reported is what a report of a start, or of an end, is about.
+func reported(cmd fsm.Command) (about attempt, starts, ends bool) {
+	if r := cmd.GetReportStarted(); r != nil {
+		return attempt{r.GetTenantId(), r.GetTaskRunId(), r.GetAttempt()}, true, false
+	}
+	if r := cmd.GetReportCompleted(); r != nil {
+		return attempt{r.GetTenantId(), r.GetTaskRunId(), r.GetAttempt()}, false, true
+	}
+	if r := cmd.GetReportFailed(); r != nil {
+		return attempt{r.GetTenantId(), r.GetTaskRunId(), r.GetAttempt()}, false, true
+	}
+	return attempt{}, false, false
+}
+
+// place is where a command goes that is new.
+type place int
+
+const (
+	atOnce place = iota // to be sent
+	isLate              // to be sent when it is due
+	riding              // nowhere: another answers it
+)
+
+// place finds a command's place, and takes it there if that is not to be sent at once.
+// It gives the late report that rides on it from now on; nil for none.
+func (l *late) place(w *waiter, at time.Time) (place, *waiter) {
+	about, starts, ends := reported(w.cmd)
+	before := l.about[about]
+	switch {
+	case starts && before != nil:
+		for before.rider != nil {
+			before = before.rider
+		}
+		before.rider = w
+		return riding, nil
+	case starts:
+		w.late = true
+		l.about[about] = w
+		l.list = append(l.list, lateReport{w, at.Add(lateFor)})
+		return isLate, nil
+	case ends:
+		l.about[about] = w
+		if before != nil && before.late {
+			before.late, w.rider = false, before
+			return atOnce, before
+		}
+	}
+	return atOnce, nil
+}
+
+// forget drops what is over, or sent.
+func (l *late) forget(w *waiter) {
+	if about, starts, ends := reported(w.cmd); (starts || ends) && l.about[about] == w {
+		delete(l.about, about)
+	}
+}
+
+// wait says for how long none is due; nothing if there is none.
+func (l *late) wait(at time.Time) time.Duration {
+	if len(l.list) == 0 {
+		return nothing
+	}
+	return max(0, l.list[0].due.Sub(at))
+}
+
+// due gives those that are due, and are not late any more.
+func (l *late) due(at time.Time) (list []*waiter) {
+	n := 0
+	for n < len(l.list) && !l.list[n].due.After(at) {
+		if w := l.list[n].waiter; w.late && !w.over {
+			w.late = false
+			l.forget(w)
+			list = append(list, w)
+		}
+		n++
+	}
+	l.list = slices.Delete(l.list, 0, n)
+	return list
+}
