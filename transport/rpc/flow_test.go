@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/limpet-dev/limpet/api/compat"
@@ -253,15 +255,30 @@ func TestABatchReportIsTaken(t *testing.T) {
 	if err != nil || len(resp.GetWorkflowRunIds()) != 2 {
 		t.Fatal(resp, err)
 	}
-	batch := &compat.BatchActionEvent{WorkerId: string(id), EventType: compat.StepActionEventType_STEP_EVENT_TYPE_COMPLETED}
+	batch := &compat.BatchActionEvent{WorkerId: string(id)}
 	for range 2 {
 		a := stream.Next(t)
 		batch.Items = append(batch.Items, &compat.BatchActionEventItem{
 			TaskRunExternalId: a.GetTaskRunExternalId(), EventPayload: `{"run":"` + a.GetWorkflowRunId() + `"}`,
 		})
 	}
-	if _, err := client.Dispatcher.SendBatchActionEvent(transporttest.Context(t), batch); err != nil {
-		t.Fatal(err)
+	for _, kind := range []compat.StepActionEventType{
+		compat.StepActionEventType_STEP_EVENT_TYPE_STARTED, compat.StepActionEventType_STEP_EVENT_TYPE_COMPLETED,
+	} {
+		batch.EventType = kind
+		if _, err := client.Dispatcher.SendBatchActionEvent(transporttest.Context(t), batch); err != nil {
+			t.Fatal(err)
+		}
+		want := map[bool]fsm.Status{true: fsm.Running, false: fsm.Completed}[kind == compat.StepActionEventType_STEP_EVENT_TYPE_STARTED]
+		for _, item := range batch.GetItems() {
+			if got, _ := cluster.View().TaskRun(fsm.TaskRunID(item.GetTaskRunExternalId())); got.Status != want {
+				t.Errorf("after %s a task run is %s, want %s", kind, got.Status, want)
+			}
+		}
+	}
+	batch.Items[1].TaskRunExternalId = "00000000-0000-7000-8000-000000000000"
+	if _, err := client.Dispatcher.SendBatchActionEvent(transporttest.Context(t), batch); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a report on no task run: %v", err)
 	}
 	for i, run := range resp.GetWorkflowRunIds() {
 		r, _ := cluster.View().Run(fsm.RunID(run))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/limpet-dev/limpet/api/compat"
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
@@ -57,10 +59,16 @@ func (d *dispatcher) SendBatchActionEvent(ctx context.Context, r *compat.BatchAc
 		rep.payload, rep.noRetry = item.GetEventPayload(), item.GetShouldNotRetry()
 		reports[i] = rep
 	}
-	for _, rep := range reports {
-		if err := d.take(ctx, t, rep); err != nil {
-			return nil, err
-		}
+	// At once, so that they share an entry, and starts wait for their ends together. Their
+	// order means nothing: each is fenced by its own attempt.
+	var takes sync.WaitGroup
+	errs := make([]error, len(reports))
+	for i, rep := range reports {
+		takes.Go(func() { errs[i] = d.take(ctx, t, rep) })
+	}
+	takes.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, errs[i]
 	}
 	d.vouch(t, r.GetWorkerId())
 	return &compat.ActionEventResponse{TenantId: string(t), WorkerId: r.GetWorkerId()}, nil
