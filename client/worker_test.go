@@ -87,7 +87,6 @@ func order(action string, attempt int32) *compat.AssignedAction {
 	}
 }
 
-// report gives the next report of an attempt.
 // reports gives the reports on a short task: of its start and of its end, which may
 // come in any order.
 func reports(t *testing.T, n *nodetest.Node) (start, end *compat.StepActionEvent) {
@@ -99,6 +98,7 @@ func reports(t *testing.T, n *nodetest.Node) (start, end *compat.StepActionEvent
 	return start, end
 }
 
+// report gives the next report of an attempt.
 func report(t *testing.T, n *nodetest.Node) *compat.StepActionEvent {
 	t.Helper()
 	return n.Next(t, "SendStepActionEvent").Request.(*compat.StepActionEvent) //nolint:forcetypeassert // what the call gets

@@ -313,6 +313,7 @@ func (f *forwarder) waiting() time.Duration {
 func (f *forwarder) step(ctx context.Context, last route) route {
 	f.mu.Lock()
 	f.table.overdue(time.Now().Add(-f.resendAfter))
+	f.table.freshen(time.Now()) // also while there is nobody to send to: what is given up goes
 	idle := len(f.table.byID) == 0
 	f.mu.Unlock()
 	if idle {

@@ -4,11 +4,12 @@ import (
 	"slices"
 	"time"
 
+	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/fsm"
 )
 
-// lateFor is how long the report that a task has started waits before it is sent. No
-// SDK waits for its answer before the task begins; that the task runs is seen so much
+// lateFor is how long the report that a task has started waits before it is sent. None of
+// the SDKs that are tested waits for its answer before the task begins; that the task runs is seen so much
 // later.
 const lateFor = 5 * time.Millisecond
 
@@ -35,18 +36,21 @@ type attempt struct {
 
 func newLate() late { return late{about: map[attempt]*waiter{}} }
 
-// reported is what a report of a start, or of an end, is about.
+// reported is what a report of a start, or of an end, is about. One that names no
+// attempt (-1) is about none: which it means is known only when it is applied.
 func reported(cmd fsm.Command) (about attempt, starts, ends bool) {
-	if r := cmd.GetReportStarted(); r != nil {
-		return attempt{r.GetTenantId(), r.GetTaskRunId(), r.GetAttempt()}, true, false
+	switch k := cmd.GetKind().(type) {
+	case *limpetv1.Command_ReportStarted:
+		about, starts = attempt{k.ReportStarted.GetTenantId(), k.ReportStarted.GetTaskRunId(), k.ReportStarted.GetAttempt()}, true
+	case *limpetv1.Command_ReportCompleted:
+		about, ends = attempt{k.ReportCompleted.GetTenantId(), k.ReportCompleted.GetTaskRunId(), k.ReportCompleted.GetAttempt()}, true
+	case *limpetv1.Command_ReportFailed:
+		about, ends = attempt{k.ReportFailed.GetTenantId(), k.ReportFailed.GetTaskRunId(), k.ReportFailed.GetAttempt()}, true
 	}
-	if r := cmd.GetReportCompleted(); r != nil {
-		return attempt{r.GetTenantId(), r.GetTaskRunId(), r.GetAttempt()}, false, true
+	if about.number < 0 {
+		return attempt{}, false, false
 	}
-	if r := cmd.GetReportFailed(); r != nil {
-		return attempt{r.GetTenantId(), r.GetTaskRunId(), r.GetAttempt()}, false, true
-	}
-	return attempt{}, false, false
+	return about, starts, ends
 }
 
 // place is where a command goes that is new.
@@ -68,19 +72,19 @@ func (l *late) place(w *waiter, at time.Time) (place, *waiter) {
 		for before.rider != nil {
 			before = before.rider
 		}
-		before.rider = w
+		before.rider, w.carrier = w, before
 		return riding, nil
 	case starts:
 		w.late = true
 		l.about[about] = w
 		l.list = append(l.list, lateReport{w, at.Add(lateFor)})
 		return isLate, nil
-	case ends:
+	case ends && before == nil:
 		l.about[about] = w
-		if before != nil && before.late {
-			before.late, w.rider = false, before
-			return atOnce, before
-		}
+	case ends && before.late:
+		l.about[about] = w
+		before.late, before.carrier, w.rider = false, w, before
+		return atOnce, before
 	}
 	return atOnce, nil
 }

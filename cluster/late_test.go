@@ -47,6 +47,7 @@ func TestAShortTaskIsReportedOnce(t *testing.T) {
 		{"started twice", []fsm.Command{started("s", "a", 0), started("r", "a", 0)}, "", "s"},
 		{"started twice and completed", []fsm.Command{started("s", "a", 0), started("r", "a", 0), completed("c", "a", 0)}, "c", "c"},
 		{"of another attempt", []fsm.Command{started("s", "a", 0), completed("c", "a", 1)}, "c", "cs"},
+		{"of no attempt", []fsm.Command{started("s", "a", -1), completed("c", "a", -1)}, "sc", "sc"},
 		{"of another tenant", []fsm.Command{started("s", "a", 0), completed("c", "b", 0)}, "c", "cs"},
 		{"completed twice", []fsm.Command{completed("c", "a", 0), completed("d", "a", 0), started("s", "a", 0)}, "cd", "cd"},
 	} {
@@ -136,6 +137,38 @@ func TestAReportThatRidesIsSentWhenItsCarrierIsGivenUp(t *testing.T) {
 		if err := <-got; err == nil {
 			t.Error("the call that is over has an answer")
 		}
+	})
+}
+
+// While nobody leads, callers come and give up for hours: nothing of that is kept.
+func TestWhatRodeOrWasLateIsNotKeptWhileNobodyLeads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newForwarder(func(context.Context) route { return nil }, time.Hour, 10_000)
+		ctx, cancel := context.WithCancel(t.Context())
+		go f.run(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = f.propose(ctx, forever, completed("c", "a", 0))
+		}()
+		synctest.Wait()
+		for i := range 500 {
+			for _, attempt := range []int32{0, int32(i + 1)} {
+				_, _ = f.propose(ctx, time.Millisecond, started(string(rune('d'+i)), "a", attempt))
+			}
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		f.mu.Lock()
+		if n, m := len(f.table.late.list), len(f.table.late.about); n > 0 || m > 1 || len(f.table.byID) != 1 || len(f.table.fresh) > 64 {
+			t.Errorf("kept: %d late, %d attempts, %d commands, %d to send", n, m, len(f.table.byID), len(f.table.fresh))
+		}
+		if f.table.byID["c"].rider != nil {
+			t.Error("one that was given up still rides")
+		}
+		f.mu.Unlock()
+		cancel()
+		<-done
 	})
 }
 

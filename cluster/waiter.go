@@ -27,6 +27,7 @@ type waiter struct {
 	sends   int       // how often
 	late    bool      // not to be sent yet
 	rider   *waiter   // a report that needs no entry of its own: this one answers it
+	carrier *waiter   // the one that it rides on
 }
 
 // waiters are the commands of this node that have no result yet, and what of
@@ -86,15 +87,16 @@ func (t *waiters) leave(w *waiter) {
 // giveUp ends a command without an answer. What rides on it is to be sent.
 func (t *waiters) giveUp(w *waiter) {
 	w.over = true
-	if t.byID[w.id] != w {
-		return // it rides: who carries it carries what rides on it too
+	r := w.rider
+	if r != nil {
+		r.carrier = w.carrier
+	}
+	if w.carrier != nil {
+		w.carrier.rider = r
+		return
 	}
 	t.drop(w)
 	t.late.forget(w)
-	r := w.rider
-	for r != nil && r.over {
-		r = r.rider
-	}
 	if r != nil {
 		t.keep(r)
 		r.fresh = true
@@ -205,10 +207,7 @@ func (t *waiters) end(w *waiter) {
 // take gives the next commands to send, at most so many bytes of them but at
 // least one, and counts them as sent.
 func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
-	for _, w := range t.late.due(now) {
-		w.fresh = true
-		t.fresh = append(t.fresh, w)
-	}
+	t.freshen(now)
 	var batch []*waiter
 	size, n := 0, 0
 	for _, w := range t.fresh {
@@ -229,6 +228,14 @@ func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
 	}
 	t.sent = append(t.sent, batch...)
 	return batch
+}
+
+// freshen puts what is late no more among what is to be sent.
+func (t *waiters) freshen(now time.Time) {
+	for _, w := range t.late.due(now) {
+		w.fresh = true
+		t.fresh = append(t.fresh, w)
+	}
 }
 
 // again puts a command back among those to be sent.

@@ -52,6 +52,17 @@ func TestATaskOfWhichOnlyTheEndIsReportedHasBegun(t *testing.T) {
 			t.Errorf("%s, then started: %+v, started at %d", how, res, b.task("r.a").StartedWall)
 		}
 	}
+	// One that is tried again has not begun its next attempt.
+	r := newBed(t)
+	r.workflow("w", limpetv1.Strategy_STRATEGY_SOFT, []taskSpec{{name: "a", opts: map[string]string{"retries": "1"}}})
+	r.register("one", 1, nil, "w:a")
+	r.attach("one", "n1")
+	r.trigger(&limpetv1.RunSpec{RunId: r.id("r"), Workflow: "w"})
+	r.sleep(1)
+	r.do(reportCommand("failed", string(r.task("r.a").ID), 0, ""))
+	if got := r.task("r.a"); got.Attempt != 1 || got.StartedWall != 0 {
+		t.Errorf("after a failure: at attempt %d, started at %d", got.Attempt, got.StartedWall)
+	}
 	// What no worker began has not begun.
 	b := newBed(t)
 	b.workflow("w", limpetv1.Strategy_STRATEGY_SOFT, []taskSpec{{name: "a"}})

@@ -78,10 +78,6 @@ func (m *Machine) reportFailed(c *limpetv1.ReportFailed) (Result, *Refusal) {
 		return Result{Ignored: true}, nil
 	}
 	m.runStarted(t.Run)
-	if t.StartedWall == 0 {
-		begun := *t
-		begun.StartedWall, t = m.st.stamp.Wall, &begun
-	}
 	m.fail(t, or(c.GetError(), "the task failed and gave no reason"), c.GetNoRetry())
 	return Result{IDs: []string{string(t.ID)}}, nil
 }
@@ -104,7 +100,11 @@ func (m *Machine) fail(t *TaskRun, why string, final bool) {
 	s := m.st
 	def := s.taskOf(t)
 	if final || t.Failures >= def.Retries {
-		m.finish(t, Failed, nil, why)
+		begun := *t
+		if begun.Status.Held() && begun.StartedWall == 0 { // its end is the first that was said of it
+			begun.StartedWall = s.stamp.Wall
+		}
+		m.finish(&begun, Failed, nil, why)
 		return
 	}
 	n := *t
