@@ -311,9 +311,10 @@ func (f *forwarder) waiting() time.Duration {
 
 // step sends one batch over the route of the moment, and gives that route.
 func (f *forwarder) step(ctx context.Context, last route) route {
+	now := time.Now()
 	f.mu.Lock()
-	f.table.overdue(time.Now().Add(-f.resendAfter))
-	f.table.freshen(time.Now()) // also while there is nobody to send to: what is given up goes
+	f.table.overdue(now.Add(-f.resendAfter))
+	f.table.freshen(now) // also while there is nobody to send to: what is given up goes
 	idle := len(f.table.byID) == 0
 	f.mu.Unlock()
 	if idle {

@@ -8,9 +8,9 @@ import (
 	"github.com/limpet-dev/limpet/fsm"
 )
 
-// lateFor is how long the report that a task has started waits before it is sent. None of
-// the SDKs that are tested waits for its answer before the task begins; that the task runs is seen so much
-// later.
+// lateFor is how long the report that a task has started waits before it is sent. None
+// of the SDKs that are tested waits for its answer before the task begins; that the task
+// runs is seen so much later.
 const lateFor = 5 * time.Millisecond
 
 // late is the reports that a task has started, while they wait for the report of its

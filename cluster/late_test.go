@@ -31,6 +31,17 @@ func failed(id, tenant string, attempt int32) fsm.Command {
 	}}
 }
 
+// forwarding runs a forwarder to a leader, until the test ends.
+func forwarding(t *testing.T) (*forwarder, *fakeRoute, context.Context) {
+	t.Helper()
+	to := &fakeRoute{}
+	f := newForwarder(func(context.Context) route { return to }, time.Hour, 100)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go f.run(ctx)
+	return f, to, ctx
+}
+
 // What is sent of reports that come after each other, and when.
 func TestAShortTaskIsReportedOnce(t *testing.T) {
 	const apart = time.Millisecond
@@ -53,11 +64,7 @@ func TestAShortTaskIsReportedOnce(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				to := &fakeRoute{}
-				f := newForwarder(func(context.Context) route { return to }, time.Hour, 100)
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				go f.run(ctx)
+				f, to, ctx := forwarding(t)
 				got := make(chan error, len(c.cmds))
 				for _, cmd := range c.cmds {
 					go func() {
@@ -98,11 +105,7 @@ func TestAShortTaskIsReportedOnce(t *testing.T) {
 // that was to give it was given up.
 func TestAReportThatRidesIsSentWhenItsCarrierIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		to := &fakeRoute{}
-		f := newForwarder(func(context.Context) route { return to }, time.Hour, 100)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go f.run(ctx)
+		f, to, ctx := forwarding(t)
 		got := make(chan error, 2)
 		ask := func(ctx context.Context, hold time.Duration, cmd fsm.Command) {
 			go func() {
@@ -133,7 +136,7 @@ func TestAReportThatRidesIsSentWhenItsCarrierIsGivenUp(t *testing.T) {
 		if _, err := f.propose(ctx, time.Second, started("r", "a", 1)); err == nil || time.Since(began) != time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
-		cancel()
+		f.close()
 		if err := <-got; err == nil {
 			t.Error("the call that is over has an answer")
 		}
@@ -198,6 +201,7 @@ func TestReportsThatRideAreNeverLost(t *testing.T) {
 				all = append(all, x)
 			case 3:
 				at = at.Add(time.Duration(rapid.IntRange(0, 10).Draw(t, "time")) * time.Millisecond)
+				w.freshen(at)
 				w.take(rapid.IntRange(0, 9).Draw(t, "bytes"), at)
 			case 4:
 				if list := open(); len(list) > 0 {
@@ -217,6 +221,7 @@ func TestReportsThatRideAreNeverLost(t *testing.T) {
 			checkWaiters(t, &w, open())
 		}
 		at = at.Add(lateFor)
+		w.freshen(at)
 		sent := map[*waiter]bool{}
 		for batch := w.take(1<<20, at); len(batch) > 0; batch = w.take(1<<20, at) {
 			for _, x := range batch {

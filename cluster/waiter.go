@@ -175,7 +175,7 @@ func (t *waiters) expire(now time.Time, err error) (next time.Time) {
 	for _, w := range t.byID {
 		for r := w; r != nil; r = r.rider {
 			switch {
-			case r.over, r.until.IsZero():
+			case r.until.IsZero():
 			case r.until.After(now):
 				if next.IsZero() || r.until.Before(next) {
 					next = r.until
@@ -197,17 +197,14 @@ func (t *waiters) end(w *waiter) {
 	t.drop(w)
 	t.late.forget(w)
 	for r := w; r != nil; r = r.rider {
-		if !r.over {
-			r.over, r.result, r.err = true, w.result, w.err
-			close(r.done)
-		}
+		r.over, r.result, r.err = true, w.result, w.err
+		close(r.done)
 	}
 }
 
 // take gives the next commands to send, at most so many bytes of them but at
 // least one, and counts them as sent.
 func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
-	t.freshen(now)
 	var batch []*waiter
 	size, n := 0, 0
 	for _, w := range t.fresh {

@@ -19,8 +19,8 @@ func (m *Machine) finish(t *TaskRun, status Status, output []byte, why string) {
 		m.freeSlots(e.task)
 		n := *e.task
 		n.Status, n.Output, n.Error, n.Deadline, n.FinishedWall = e.status, e.output, e.why, 0, m.st.stamp.Wall
-		if n.Status == Completed && n.StartedWall == 0 { // its end is the first that was said of it
-			n.StartedWall = m.st.stamp.Wall
+		if n.Status == Completed {
+			n.begin(m.st.stamp.Wall)
 		}
 		m.st.setTask(&n)
 		m.taskChanged(&n)

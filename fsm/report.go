@@ -101,9 +101,7 @@ func (m *Machine) fail(t *TaskRun, why string, final bool) {
 	def := s.taskOf(t)
 	if final || t.Failures >= def.Retries {
 		begun := *t
-		if begun.Status.Held() && begun.StartedWall == 0 { // its end is the first that was said of it
-			begun.StartedWall = s.stamp.Wall
-		}
+		begun.begin(s.stamp.Wall)
 		m.finish(&begun, Failed, nil, why)
 		return
 	}

@@ -57,6 +57,14 @@ type TaskRun struct {
 	Lender   TaskRunID
 }
 
+// begin notes that its worker has begun it, unless that was said before: of a short task
+// its end is the first that is said.
+func (t *TaskRun) begin(wall int64) {
+	if t.StartedWall == 0 {
+		t.StartedWall = wall
+	}
+}
+
 // counted reports whether the task run's slots are counted at its worker.
 func (t *TaskRun) counted() bool { return t.Status.Held() && !t.Released && t.LentTo == "" }
 

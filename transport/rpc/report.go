@@ -1,10 +1,10 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/limpet-dev/limpet/api/compat"
@@ -67,8 +67,8 @@ func (d *dispatcher) SendBatchActionEvent(ctx context.Context, r *compat.BatchAc
 		takes.Go(func() { errs[i] = d.take(ctx, t, rep) })
 	}
 	takes.Wait()
-	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
-		return nil, errs[i]
+	if err := cmp.Or(errs...); err != nil {
+		return nil, err
 	}
 	d.vouch(t, r.GetWorkerId())
 	return &compat.ActionEventResponse{TenantId: string(t), WorkerId: r.GetWorkerId()}, nil
