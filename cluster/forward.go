@@ -201,7 +201,7 @@ func (f *forwarder) inherits() bool {
 func (f *forwarder) load() LoadInfo {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return LoadInfo{Saturated: f.limit.saturated(time.Now()), Refused: f.limit.total}
+	return LoadInfo{Saturated: f.limit.saturated(time.Now()), Refused: f.limit.total, Repeats: f.table.repeats}
 }
 
 // newRequestID joins a command to its result and its retries to each other.
@@ -316,11 +316,11 @@ func (f *forwarder) step(ctx context.Context, last route) route {
 	f.table.overdue(now.Add(-f.resendAfter))
 	f.table.freshen(now) // also while there is nobody to send to: what is given up goes
 	idle := len(f.table.byID) == 0
+	if idle {
+		f.table.take(0, now) // drops what was given up: nothing else can be there before mu is let go
+	}
 	f.mu.Unlock()
 	if idle {
-		f.mu.Lock()
-		f.table.take(0, time.Now()) // drops what was given up
-		f.mu.Unlock()
 		return last
 	}
 	to := f.find(ctx)

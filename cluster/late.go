@@ -46,6 +46,8 @@ func reported(cmd fsm.Command) (about attempt, starts, ends bool) {
 		about, ends = attempt{k.ReportCompleted.GetTenantId(), k.ReportCompleted.GetTaskRunId(), k.ReportCompleted.GetAttempt()}, true
 	case *limpetv1.Command_ReportFailed:
 		about, ends = attempt{k.ReportFailed.GetTenantId(), k.ReportFailed.GetTaskRunId(), k.ReportFailed.GetAttempt()}, true
+	case *limpetv1.Command_ReportCancelled:
+		about, ends = attempt{k.ReportCancelled.GetTenantId(), k.ReportCancelled.GetTaskRunId(), k.ReportCancelled.GetAttempt()}, true
 	}
 	if about.number < 0 {
 		return attempt{}, false, false
@@ -104,14 +106,36 @@ func (l *late) wait(at time.Time) time.Duration {
 	return max(0, l.list[0].due.Sub(at))
 }
 
+// before gives the late reports that go before a command, and are not late any more:
+// who listens to a run hears that a task has begun before anything that it says.
+func (l *late) before(cmd fsm.Command) (list []*waiter) {
+	k, ok := cmd.GetKind().(*limpetv1.Command_PutChunks)
+	if !ok || len(l.list) == 0 {
+		return nil
+	}
+	for _, c := range k.PutChunks.GetChunks() {
+		for _, w := range l.list {
+			if s := w.cmd.GetReportStarted(); w.late && !w.over && s.GetTaskRunId() == c.GetTaskRunId() && s.GetTenantId() == k.PutChunks.GetTenantId() {
+				list = append(list, l.ripen(w.waiter))
+			}
+		}
+	}
+	return list
+}
+
+// ripen takes a report that is late no more.
+func (l *late) ripen(w *waiter) *waiter {
+	w.late = false
+	l.forget(w)
+	return w
+}
+
 // due gives those that are due, and are not late any more.
 func (l *late) due(at time.Time) (list []*waiter) {
 	n := 0
 	for n < len(l.list) && !l.list[n].due.After(at) {
 		if w := l.list[n].waiter; w.late && !w.over {
-			w.late = false
-			l.forget(w)
-			list = append(list, w)
+			list = append(list, l.ripen(w))
 		}
 		n++
 	}

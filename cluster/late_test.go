@@ -31,6 +31,19 @@ func failed(id, tenant string, attempt int32) fsm.Command {
 	}}
 }
 
+func cancelled(id, tenant string, attempt int32) fsm.Command {
+	return &limpetv1.Command{RequestId: []byte(id), Kind: &limpetv1.Command_ReportCancelled{
+		ReportCancelled: &limpetv1.ReportCancelled{TenantId: tenant, TaskRunId: "t", Attempt: attempt},
+	}}
+}
+
+// streamed is a chunk, as k.
+func streamed(tenant, task string) fsm.Command {
+	return &limpetv1.Command{RequestId: []byte("k"), Kind: &limpetv1.Command_PutChunks{
+		PutChunks: &limpetv1.PutChunks{TenantId: tenant, Chunks: []*limpetv1.Chunk{{TaskRunId: task}}},
+	}}
+}
+
 // forwarding runs a forwarder to a leader, until the test ends.
 func forwarding(t *testing.T) (*forwarder, *fakeRoute, context.Context) {
 	t.Helper()
@@ -54,6 +67,11 @@ func TestAShortTaskIsReportedOnce(t *testing.T) {
 		{"started", []fsm.Command{started("s", "a", 0)}, "", "s"},
 		{"started and completed", []fsm.Command{started("s", "a", 0), completed("c", "a", 0)}, "c", "c"},
 		{"started and failed", []fsm.Command{started("s", "a", 0), failed("f", "a", 0)}, "f", "f"},
+		{"started and cancelled", []fsm.Command{started("s", "a", 0), cancelled("x", "a", 0)}, "x", "x"},
+		{"started and streamed", []fsm.Command{started("s", "a", 0), streamed("a", "t")}, "sk", "sk"},
+		{"started, streamed and completed", []fsm.Command{started("s", "a", 0), streamed("a", "t"), completed("c", "a", 0)}, "skc", "skc"},
+		{"streamed by another", []fsm.Command{started("s", "a", 0), streamed("a", "u")}, "k", "ks"},
+		{"streamed with another tenant", []fsm.Command{started("s", "a", 0), streamed("b", "t")}, "k", "ks"},
 		{"completed and started", []fsm.Command{completed("c", "a", 0), started("s", "a", 0)}, "c", "c"},
 		{"started twice", []fsm.Command{started("s", "a", 0), started("r", "a", 0)}, "", "s"},
 		{"started twice and completed", []fsm.Command{started("s", "a", 0), started("r", "a", 0), completed("c", "a", 0)}, "c", "c"},

@@ -262,6 +262,9 @@ func TestCommandsAreSentAgainUntilTheyAreAnswered(t *testing.T) {
 		if got := first.took(); got != "abab" {
 			t.Errorf("without an answer the first leader got %q", got)
 		}
+		if got := f.load().Repeats; got != 2 {
+			t.Errorf("%d commands are counted as repeated", got)
+		}
 		full := &fakeRoute{no: true}
 		leader.become(full)
 		time.Sleep(time.Second)

@@ -309,6 +309,9 @@ type LoadInfo struct {
 	// Refused is how many calls the node refused for that by itself, and while it led
 	// how many runs, of all nodes.
 	Refused int64
+	// Repeats is how many commands of this node were sent to the same leader again
+	// because no result came within ResendAfter.
+	Repeats int64
 	// EndsPerSecond is runs; known to the leader only.
 	EndsPerSecond float64
 }
@@ -319,7 +322,7 @@ func (n *Node) Load() LoadInfo {
 	i.Refused += n.refused.Load()
 	if r := n.current.Load(); r != nil {
 		own := r.proposer.load.info(time.Now())
-		own.Refused = i.Refused
+		own.Refused, own.Repeats = i.Refused, i.Repeats
 		return own
 	}
 	return i

@@ -39,6 +39,8 @@ type waiters struct {
 	sent  []*waiter // oldest first; those that are over are dropped at the head
 	bytes int       // of all in byID
 	left  int       // in fresh and given up
+	// repeats is how often a command was sent again for want of an answer.
+	repeats int64
 }
 
 func newWaiters() waiters { return waiters{byID: map[string]*waiter{}, late: newLate()} }
@@ -55,6 +57,7 @@ func (t *waiters) add(id string, cmd fsm.Command, data []byte, now time.Time) (w
 	if where == riding {
 		return w, false
 	}
+	t.queue(t.late.before(cmd))
 	t.keep(w)
 	if where == isLate {
 		return w, len(t.late.list) == 1 // whoever waits for the first sees to the others
@@ -62,9 +65,16 @@ func (t *waiters) add(id string, cmd fsm.Command, data []byte, now time.Time) (w
 	if rider != nil {
 		t.drop(rider)
 	}
-	w.fresh = true
-	t.fresh = append(t.fresh, w)
+	t.queue([]*waiter{w})
 	return w, true
+}
+
+// queue puts commands among what is to be sent.
+func (t *waiters) queue(list []*waiter) {
+	for _, w := range list {
+		w.fresh = true
+	}
+	t.fresh = append(t.fresh, list...)
 }
 
 func (t *waiters) keep(w *waiter) {
@@ -99,8 +109,7 @@ func (t *waiters) giveUp(w *waiter) {
 	t.late.forget(w)
 	if r != nil {
 		t.keep(r)
-		r.fresh = true
-		t.fresh = append(t.fresh, r)
+		t.queue([]*waiter{r})
 	}
 	if w.fresh {
 		t.left++
@@ -229,17 +238,13 @@ func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
 
 // freshen puts what is late no more among what is to be sent.
 func (t *waiters) freshen(now time.Time) {
-	for _, w := range t.late.due(now) {
-		w.fresh = true
-		t.fresh = append(t.fresh, w)
-	}
+	t.queue(t.late.due(now))
 }
 
 // again puts a command back among those to be sent.
 func (t *waiters) again(id string) {
 	if w, ok := t.byID[id]; ok && !w.fresh {
-		w.fresh = true
-		t.fresh = append(t.fresh, w)
+		t.queue([]*waiter{w})
 	}
 }
 
@@ -263,8 +268,8 @@ func (t *waiters) overdue(before time.Time) {
 			if w.sentAt.After(before) {
 				return
 			}
-			w.fresh = true
-			t.fresh = append(t.fresh, w)
+			t.queue([]*waiter{w})
+			t.repeats++
 		}
 		t.sent = t.sent[1:]
 	}

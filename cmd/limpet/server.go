@@ -177,7 +177,7 @@ func (p *program) listenFor(b *backend) {
 // load is how the node sees the load, for the metrics.
 func (p *program) load() rest.LoadCounts {
 	l := p.node.Load()
-	c := rest.LoadCounts{Refused: l.Refused}
+	c := rest.LoadCounts{Refused: l.Refused, Repeats: l.Repeats}
 	if l.Saturated {
 		c.Saturated = 1
 	}

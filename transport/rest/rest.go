@@ -57,6 +57,7 @@ type Config struct {
 type LoadCounts struct {
 	Saturated int64 // 1 or 0
 	Refused   int64
+	Repeats   int64 // commands that were sent again for want of an answer
 }
 
 // HistoryCounts are the figures of the finished runs on disk for the metrics.

@@ -216,7 +216,7 @@ func TestMetricsAreThereFromTheStart(t *testing.T) {
 		`limpet_task_runs{state="queued"} 0`, `limpet_workers{lease="live"} 0`, `limpet_workers{lease="lost"} 0`,
 		`limpet_workers{lease="suspect"} 0`, "limpet_pins 0", "limpet_sessions 0", `limpet_refusals_total{code="INVALID"} 0`,
 		`limpet_refusals_total{code="EXHAUSTED"} 0`, "limpet_dispatched_total 0", "limpet_cancels_total 0", "limpet_results_total 0",
-		"limpet_saturated 0", "limpet_saturation_refusals_total 0", "limpet_fenced_reports_total 0", "limpet_oversized_total 0", "# TYPE limpet_calls_total counter",
+		"limpet_saturated 0", "limpet_saturation_refusals_total 0", "limpet_repeated_commands_total 0", "limpet_fenced_reports_total 0", "limpet_oversized_total 0", "# TYPE limpet_calls_total counter",
 	} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("no line %q", line)
