@@ -91,6 +91,23 @@ var planted = []struct {
 		done("t", 0, "w"), rest,
 	}},
 
+	{"a lost start", "I1", "has started was accepted from worker w", history.History{
+		assign("t", 0, "w"),
+		{Kind: history.Reported, Op: history.OpStarted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
+		{Kind: history.Begun, TaskRun: "t", Attempt: 1, Worker: "w"},
+		rest,
+	}},
+	{"a kept start", "I1", "", history.History{
+		assign("t", 0, "w"), {Kind: history.Begun, TaskRun: "t", Worker: "w"},
+		{Kind: history.Reported, Op: history.OpStarted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
+		rest,
+	}},
+	{"a start of which only the end is known", "I1", "", history.History{
+		assign("t", 0, "w"), {Kind: history.Ended, TaskRun: "t", Status: "QUEUED"},
+		{Kind: history.Reported, Op: history.OpStarted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
+		rest,
+	}},
+
 	{"one worker", "I2", "", history.History{hard(history.Pinned, "a"), hard(history.Begin, "a"), hard(history.Begin, "a")}},
 	{"two workers", "I2", "executed on the workers [a b]", history.History{hard(history.Begin, "a"), hard(history.Begin, "b")}},
 	{"two workers after a release", "I2", "", history.History{

@@ -80,6 +80,8 @@ const (
 	// Assigned: TaskRun is given to Worker with Attempt and Epoch. Cause is the
 	// scheduler's reason. Lender is the task run whose slots it takes.
 	Assigned Kind = "state.assigned"
+	// Begun: TaskRun is executed by Worker as Attempt.
+	Begun Kind = "state.begun"
 	// Ended: the assignment of TaskRun is over; Status is what it has become.
 	Ended Kind = "state.ended"
 	// RunFinal: Run has ended with Status and Output.

@@ -184,7 +184,9 @@ func (c *tally) count(h history.History) {
 			c.counts["runs "+e.Status]++
 		case e.Kind == history.OK || e.Kind == history.Unknown || e.Kind == history.Refused:
 			c.counts[string(e.Kind)+" "+e.Op]++
-		case e.Kind == history.Leader, e.Kind == history.Delivered, e.Kind == history.Begin, e.Kind == history.Cut, e.Kind == history.Restored:
+		case e.Kind == history.Reported && e.Op == history.OpStarted && e.Status == history.Accepted:
+			c.counts["starts accepted"]++
+		case e.Kind == history.Leader, e.Kind == history.Delivered, e.Kind == history.Begin, e.Kind == history.Begun, e.Kind == history.Cut, e.Kind == history.Restored:
 			c.counts[string(e.Kind)]++
 		}
 	}

@@ -284,6 +284,11 @@ func (d *diff) task(old, t *fsm.TaskRun) {
 			Epoch: t.Epoch, Cause: t.Reason, Lender: string(t.Lender), Strategy: d.strategy(t),
 		})
 	}
+	if t.Status == fsm.Running && (old == nil || old.Status != fsm.Running || t.Attempt != old.Attempt) {
+		d.assigns = append(d.assigns, history.Event{
+			Kind: history.Begun, Run: string(t.Run), TaskRun: string(t.ID), Attempt: t.Attempt, Worker: string(t.Worker),
+		})
+	}
 	if old == nil || old.Status == t.Status {
 		return
 	}

@@ -368,15 +368,16 @@ func (b *body) execute() {
 	f, s := flowOf(b.action)
 	w := b.world
 	output := check.Output(b.key.task, b.key.number, b.worker)
-	started := make(chan struct{})
-	w.background.Go(func() { // as SDKs do: the body does not wait for it
-		b.report(history.OpStarted, "")
-		close(started)
-	})
+	// As SDKs do: the body does not wait for the answer, and neither does its end.
+	first := w.anyNode()
+	w.background.Go(func() { b.report(history.OpStarted, "", first) })
 	w.rec.Add(b.event(history.Begin))
 	took := w.between(30*time.Millisecond, 1500*time.Millisecond)
-	if w.chance(0.06) {
+	switch {
+	case w.chance(0.06):
 		took = w.between(2*time.Second, 9*time.Second)
+	case w.chance(0.3): // short enough that a node may send its end only
+		took = w.between(0, 12*time.Millisecond)
 	}
 	err := pause(b.ctx, took)
 	if err == nil && f.child != "" && s.name == "a" && b.gate() {
@@ -390,17 +391,19 @@ func (b *body) execute() {
 	if pause(b.incarnation.ctx, 0) != nil {
 		return
 	}
-	<-started
+	if w.chance(0.2) { // its worker has lost the connection
+		first = w.anyNode()
+	}
 	if w.chance(s.flaky) {
-		b.report(history.OpFailed, "")
+		b.report(history.OpFailed, "", first)
 		return
 	}
-	b.report(history.OpCompleted, output)
+	b.report(history.OpCompleted, output, first)
 }
 
-// report tells the cluster, through one node after the other, until one of them
-// acknowledges.
-func (b *body) report(op, output string) {
+// report tells the cluster, through one node after the other from the given one, until
+// one of them acknowledges.
+func (b *body) report(op, output, node string) {
 	e := b.event(history.Report)
 	e.Op, e.Output = op, output
 	b.world.rec.Add(e)
@@ -408,7 +411,7 @@ func (b *body) report(op, output string) {
 	for b.gate() {
 		ctx, cancel := context.WithTimeout(b.incarnation.ctx, 4*time.Second)
 		status := ""
-		err := b.world.call(ctx, b.host, b.world.anyNode(), func(ctx context.Context, p *process) error {
+		err := b.world.call(ctx, b.host, node, func(ctx context.Context, p *process) error {
 			cmd := b.command(op, output)
 			if remember {
 				cmd.RequestId, cmd.Remember = []byte(id), true
@@ -434,6 +437,7 @@ func (b *body) report(op, output string) {
 		if pause(b.incarnation.ctx, b.world.between(100*time.Millisecond, 500*time.Millisecond)) != nil {
 			return
 		}
+		node = b.world.anyNode()
 	}
 }
 
