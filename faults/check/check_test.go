@@ -98,12 +98,14 @@ var planted = []struct {
 		rest,
 	}},
 	{"a kept start", "I1", "", history.History{
-		assign("t", 0, "w"), {Kind: history.Begun, TaskRun: "t", Worker: "w"},
+		assign("t", 0, "w"),
+		{Kind: history.Begun, TaskRun: "t", Worker: "w"},
 		{Kind: history.Reported, Op: history.OpStarted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
 		rest,
 	}},
 	{"a start of which only the end is known", "I1", "", history.History{
-		assign("t", 0, "w"), {Kind: history.Ended, TaskRun: "t", Status: "QUEUED"},
+		assign("t", 0, "w"),
+		{Kind: history.Ended, TaskRun: "t", Status: "QUEUED"},
 		{Kind: history.Reported, Op: history.OpStarted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
 		rest,
 	}},
