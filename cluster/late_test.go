@@ -37,9 +37,8 @@ func cancelled(id, tenant string, attempt int32) fsm.Command {
 	}}
 }
 
-// streamed is a chunk, as k.
-func streamed(tenant, task string) fsm.Command {
-	return &limpetv1.Command{RequestId: []byte("k"), Kind: &limpetv1.Command_PutChunks{
+func streamed(id, tenant, task string) fsm.Command {
+	return &limpetv1.Command{RequestId: []byte(id), Kind: &limpetv1.Command_PutChunks{
 		PutChunks: &limpetv1.PutChunks{TenantId: tenant, Chunks: []*limpetv1.Chunk{{TaskRunId: task}}},
 	}}
 }
@@ -68,10 +67,10 @@ func TestAShortTaskIsReportedOnce(t *testing.T) {
 		{"started and completed", []fsm.Command{started("s", "a", 0), completed("c", "a", 0)}, "c", "c"},
 		{"started and failed", []fsm.Command{started("s", "a", 0), failed("f", "a", 0)}, "f", "f"},
 		{"started and cancelled", []fsm.Command{started("s", "a", 0), cancelled("x", "a", 0)}, "x", "x"},
-		{"started and streamed", []fsm.Command{started("s", "a", 0), streamed("a", "t")}, "sk", "sk"},
-		{"started, streamed and completed", []fsm.Command{started("s", "a", 0), streamed("a", "t"), completed("c", "a", 0)}, "skc", "skc"},
-		{"streamed by another", []fsm.Command{started("s", "a", 0), streamed("a", "u")}, "k", "ks"},
-		{"streamed with another tenant", []fsm.Command{started("s", "a", 0), streamed("b", "t")}, "k", "ks"},
+		{"started and streamed", []fsm.Command{started("s", "a", 0), streamed("k", "a", "t")}, "sk", "sk"},
+		{"started, streamed and completed", []fsm.Command{started("s", "a", 0), streamed("k", "a", "t"), completed("c", "a", 0)}, "skc", "skc"},
+		{"streamed by another", []fsm.Command{started("s", "a", 0), streamed("k", "a", "u")}, "k", "ks"},
+		{"streamed with another tenant", []fsm.Command{started("s", "a", 0), streamed("k", "b", "t")}, "k", "ks"},
 		{"completed and started", []fsm.Command{completed("c", "a", 0), started("s", "a", 0)}, "c", "c"},
 		{"started twice", []fsm.Command{started("s", "a", 0), started("r", "a", 0)}, "", "s"},
 		{"started twice and completed", []fsm.Command{started("s", "a", 0), started("r", "a", 0), completed("c", "a", 0)}, "c", "c"},
@@ -211,7 +210,8 @@ func TestReportsThatRideAreNeverLost(t *testing.T) {
 			switch rapid.IntRange(0, 7).Draw(t, "step") {
 			case 0, 1, 2:
 				n++
-				kind := rapid.SampledFrom([]func(string, string, int32) fsm.Command{started, started, completed, failed}).Draw(t, "report")
+				chunk := func(id, tenant string, _ int32) fsm.Command { return streamed(id, tenant, "t") }
+				kind := rapid.SampledFrom([]func(string, string, int32) fsm.Command{started, started, completed, failed, cancelled, chunk}).Draw(t, "report")
 				x, _ := w.add(string(rune('a'+n)), kind(string(rune('a'+n)), "a", rapid.Int32Range(0, 1).Draw(t, "attempt")), []byte{1, 2}, at)
 				if rapid.Bool().Draw(t, "bounded") {
 					x.until = at.Add(time.Duration(rapid.IntRange(0, 20).Draw(t, "hold")) * time.Millisecond)
@@ -247,7 +247,7 @@ func TestReportsThatRideAreNeverLost(t *testing.T) {
 			}
 		}
 		for _, x := range w.sent {
-			sent[x] = true
+			sent[x.waiter] = true
 		}
 		for id, x := range w.byID {
 			if !sent[x] {

@@ -309,8 +309,8 @@ type LoadInfo struct {
 	// Refused is how many calls the node refused for that by itself, and while it led
 	// how many runs, of all nodes.
 	Refused int64
-	// Repeats is how many commands of this node were sent to the same leader again
-	// because no result came within ResendAfter.
+	// Repeats is how many commands of this node had no result within ResendAfter, and
+	// were put up to be sent again.
 	Repeats int64
 	// EndsPerSecond is runs; known to the leader only.
 	EndsPerSecond float64

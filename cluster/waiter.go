@@ -36,11 +36,18 @@ type waiters struct {
 	byID  map[string]*waiter
 	fresh []*waiter // to be sent, in order
 	late  late      // to be sent later
-	sent  []*waiter // oldest first; those that are over are dropped at the head
+	sent  []sending // oldest first; those that are over are dropped at the head
 	bytes int       // of all in byID
 	left  int       // in fresh and given up
 	// repeats is how often a command was sent again for want of an answer.
 	repeats int64
+}
+
+// sending is one time that a command was sent.
+type sending struct {
+	*waiter
+
+	at time.Time
 }
 
 func newWaiters() waiters { return waiters{byID: map[string]*waiter{}, late: newLate()} }
@@ -226,13 +233,13 @@ func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
 			w.resent = w.sends > 0
 			w.sends++
 			batch = append(batch, w)
+			t.sent = append(t.sent, sending{w, now})
 		}
 		n++
 	}
 	if t.fresh = t.fresh[n:]; len(t.fresh) == 0 {
 		t.fresh, t.left = nil, 0
 	}
-	t.sent = append(t.sent, batch...)
 	return batch
 }
 
@@ -254,7 +261,7 @@ func (t *waiters) allAgain() {
 	for _, w := range t.sent {
 		if !w.over && !w.fresh {
 			w.fresh = true
-			list = append(list, w)
+			list = append(list, w.waiter)
 		}
 	}
 	t.fresh, t.sent = append(list, t.fresh...), nil
@@ -264,11 +271,11 @@ func (t *waiters) allAgain() {
 func (t *waiters) overdue(before time.Time) {
 	for len(t.sent) > 0 {
 		w := t.sent[0]
-		if !w.over && !w.fresh {
-			if w.sentAt.After(before) {
+		if !w.over && !w.fresh && w.at.Equal(w.sentAt) { // else it was sent again since
+			if w.at.After(before) {
 				return
 			}
-			t.queue([]*waiter{w})
+			t.queue([]*waiter{w.waiter})
 			t.repeats++
 		}
 		t.sent = t.sent[1:]

@@ -26,6 +26,11 @@ func TestACancellationOfAnAttemptThatIsOverDoesNotEndTheNextOne(t *testing.T) {
 	if res := b.do(reportCommand("cancelled", string(b.task("r.a").ID), 1, "")); res.Refusal != nil || b.task("r.a").Status != fsm.Cancelled {
 		t.Errorf("attempt 1 is cancelled: the task run is %s, the answer %v", b.task("r.a").Status, res.Refusal)
 	}
+	if res := b.do(&limpetv1.Command{Kind: &limpetv1.Command_ReportCancelled{ReportCancelled: &limpetv1.ReportCancelled{
+		TenantId: "another", TaskRunId: string(b.task("r.a").ID), Attempt: 1,
+	}}}); res.Refusal == nil || res.Refusal.Code != fsm.CodeNotFound {
+		t.Errorf("of another tenant: %+v", res)
+	}
 	if res := b.do(reportCommand("cancelled", string(b.task("r.a").ID), 0, "")); !res.Ignored || b.fenced != 1 {
 		t.Errorf("what is cancelled is cancelled again: %+v, fenced %d; want ignored, and not counted", res, b.fenced)
 	}
@@ -33,7 +38,7 @@ func TestACancellationOfAnAttemptThatIsOverDoesNotEndTheNextOne(t *testing.T) {
 
 // Of a short task only the end is reported, and a start may come behind the end.
 func TestATaskOfWhichOnlyTheEndIsReportedHasBegun(t *testing.T) {
-	for _, how := range []string{"completed", "failed"} {
+	for _, how := range []string{"completed", "failed", "cancelled"} {
 		b := newBed(t)
 		b.workflow("w", limpetv1.Strategy_STRATEGY_SOFT, []taskSpec{{name: "a"}})
 		b.register("one", 1, nil, "w:a")
@@ -48,7 +53,15 @@ func TestATaskOfWhichOnlyTheEndIsReportedHasBegun(t *testing.T) {
 		if !ended.Status.Final() || ended.StartedWall == 0 || ended.StartedWall != ended.FinishedWall {
 			t.Errorf("%s: it is %s, started at %d, finished at %d", how, ended.Status, ended.StartedWall, ended.FinishedWall)
 		}
-		if res := b.do(reportCommand("started", id, 0, "")); res.Refusal != nil || !res.Ignored || b.task("r.a").StartedWall != ended.StartedWall {
+		if run, _ := b.m.View().Run(ended.Run); run.StartedWall != ended.StartedWall {
+			t.Errorf("%s: its run has started at %d, it at %d", how, run.StartedWall, ended.StartedWall)
+		}
+		res := b.do(reportCommand("started", id, 0, ""))
+		if how == "cancelled" { // as after a cancellation by somebody else
+			if res.Refusal == nil || res.Refusal.Code != fsm.CodeStale {
+				t.Errorf("cancelled, then started: %+v", res)
+			}
+		} else if res.Refusal != nil || !res.Ignored || b.task("r.a").StartedWall != ended.StartedWall {
 			t.Errorf("%s, then started: %+v, started at %d", how, res, b.task("r.a").StartedWall)
 		}
 	}

@@ -85,12 +85,17 @@ func (m *Machine) reportFailed(c *limpetv1.ReportFailed) (Result, *Refusal) {
 // reportCancelled ends a task run whose worker gave the attempt up. One that is
 // final has most often been cancelled before its worker was told.
 func (m *Machine) reportCancelled(c *limpetv1.ReportCancelled) (Result, *Refusal) {
-	if t, ok := m.st.tasks.Get(TaskRunID(c.GetTaskRunId())); ok && t.Status.Final() {
+	if t, ok := m.st.tasks.Get(TaskRunID(c.GetTaskRunId())); ok && string(t.Tenant) == c.GetTenantId() && t.Status.Final() {
 		return Result{Ignored: true}, nil
 	}
-	if _, no := m.current(c.GetTenantId(), c.GetTaskRunId(), c.GetAttempt()); no != nil {
+	t, no := m.current(c.GetTenantId(), c.GetTaskRunId(), c.GetAttempt())
+	if no != nil {
 		return Result{}, no
 	}
+	begun := *t
+	begun.begin(m.st.stamp.Wall)
+	m.st.setTask(&begun)
+	m.runStarted(t.Run)
 	return m.cancelTasks(&limpetv1.CancelTasks{TenantId: c.GetTenantId(), Ids: []string{c.GetTaskRunId()}, Reason: "cancelled by its worker"})
 }
 

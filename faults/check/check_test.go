@@ -17,7 +17,7 @@ func assign(task string, attempt int32, worker string) ev {
 	return ev{Kind: history.Assigned, Run: "r", TaskRun: task, Attempt: attempt, Worker: worker, Epoch: 1}
 }
 
-func done(task string, attempt int32, worker string) ev {
+func done(task string, attempt int32, worker string) ev { //nolint:unparam // as assign
 	return ev{
 		Kind: history.Ended, Run: "r", TaskRun: task, Attempt: attempt, Worker: worker, Status: history.Completed,
 		Output: check.Output(task, attempt, worker),
@@ -95,13 +95,18 @@ var planted = []struct {
 		assign("t", 0, "w"),
 		{Kind: history.Reported, Op: history.OpStarted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
 		{Kind: history.Begun, TaskRun: "t", Attempt: 1, Worker: "w"},
-		rest,
+		done("t", 1, "w"), rest,
+	}},
+	{"a start that was acknowledged too early", "I1", "has started was accepted from worker w", history.History{
+		assign("t", 0, "w"),
+		{Kind: history.Reported, Op: history.OpStarted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
+		done("t", 0, "w"), rest,
 	}},
 	{"a kept start", "I1", "", history.History{
 		assign("t", 0, "w"),
 		{Kind: history.Begun, TaskRun: "t", Worker: "w"},
 		{Kind: history.Reported, Op: history.OpStarted, Status: history.Accepted, TaskRun: "t", Worker: "w"},
-		rest,
+		done("t", 0, "w"), rest,
 	}},
 	{"a start of which only the end is known", "I1", "", history.History{
 		assign("t", 0, "w"),

@@ -4,8 +4,8 @@ import "github.com/limpet-dev/limpet/faults/history"
 
 // Kept checks I1: what a trigger, an event or a completion was acknowledged for
 // is in the state at the end, what one call asked for is there once, and what was
-// refused is not there. Of a start that was acknowledged, the state has told that the
-// attempt runs, or how it ended.
+// refused is not there. Of a start that is acknowledged, the state has told before
+// that the attempt runs, or how it ended.
 func Kept(h history.History) []Violation {
 	if !rested(h) {
 		return nil
@@ -13,7 +13,6 @@ func Kept(h history.History) []Violation {
 	f := found{invariant: "I1"}
 	runs, events := map[string]bool{}, map[string]bool{}
 	calls := map[string]string{}
-	begun := map[attempt]bool{}                   // which have begun in the state, or have ended
 	done := map[attempt]history.Event{}           // how attempts have ended in the state
 	sawEnds, replayed := false, map[string]bool{} // a replay may come in the entry of the completion
 	for _, e := range h {
@@ -30,16 +29,16 @@ func Kept(h history.History) []Violation {
 			calls[e.Call] = e.Run
 		case history.Invoke:
 			replayed[e.Run] = replayed[e.Run] || e.Op == history.OpReplay
-		case history.Begun:
-			begun[attemptOf(e)] = true
 		case history.Ended:
 			done[attemptOf(e)] = e
-			begun[attemptOf(e)] = true
 			sawEnds = true
 		}
 	}
+	begun := map[attempt]bool{} // which have begun or ended in the state so far
 	for _, e := range h {
 		switch {
+		case e.Kind == history.Begun || e.Kind == history.Ended:
+			begun[attemptOf(e)] = true
 		case e.Kind == history.OK && e.Op == history.OpTrigger && !runs[e.Run]:
 			f.add(e, "run %s was acknowledged to %s and is not known at the end", e.Run, e.Client)
 		case e.Kind == history.Refused && e.Op == history.OpTrigger && e.Call != "" && calls[e.Call] != "":
@@ -51,7 +50,7 @@ func Kept(h history.History) []Violation {
 				f.add(e, "the completion of task run %s, attempt %d, was accepted from worker %s and is %q in the state",
 					e.TaskRun, e.Attempt, e.Worker, end.Status)
 			}
-		case e.Kind == history.Reported && e.Op == history.OpStarted && e.Status == history.Accepted && !begun[attemptOf(e)]:
+		case e.Kind == history.Reported && e.Op == history.OpStarted && e.Status == history.Accepted && sawEnds && !begun[attemptOf(e)]:
 			f.add(e, "that task run %s, attempt %d, has started was accepted from worker %s and is not known to the state", e.TaskRun, e.Attempt, e.Worker)
 		}
 	}

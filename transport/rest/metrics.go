@@ -120,7 +120,7 @@ func (s *server) nodeMetrics(e *exposition) {
 	l := s.Load()
 	e.gauge("limpet_saturated", "Whether the leader, as far as this node knows, lets new runs in only as others end: 1 or 0.", l.Saturated)
 	e.counter("limpet_saturation_refusals_total", "What this node refused for that: runs as the leader, calls otherwise.", l.Refused)
-	e.counter("limpet_repeated_commands_total", "Commands that this node sent to the leader again because no result came for seconds.", l.Repeats)
+	e.counter("limpet_repeated_commands_total", "Commands that had no result for seconds, and that this node sends again.", l.Repeats)
 	g := s.Gossip()
 	e.write("limpet_gossip_workers", "gauge", "Processes of workers in this node's gossip, by state.",
 		sample{[]string{"state", "alive"}, g.Alive}, sample{[]string{"state", "dead"}, g.Dead}, sample{[]string{"state", "left"}, g.Left})
