@@ -19,6 +19,9 @@ import (
 // So the thresholds grow with the snapshot: at least as much log comes between two of
 // them as each is long. All that snapshots write is then in proportion to
 // the log, and what a restart reads to the state.
+//
+// All nodes apply the same log, so each draws a factor of its own for each snapshot:
+// written at once, they would hold up every quorum instead of one node.
 type logged struct {
 	entries, bytes atomic.Uint64
 	latest         atomic.Uint64 // length of the latest snapshot, in bytes
@@ -35,9 +38,12 @@ func (l *logged) reset() {
 	l.bytes.Store(0)
 }
 
-// due reports whether either threshold is reached.
-func (l *logged) due(c *RaftConfig) (entries, bytes bool) {
-	scale := max(1, float64(l.latest.Load())/float64(c.SnapshotBytes))
+// spread gives the factor of a node's next snapshot, from a number from 0 to 1.
+func spread(drawn float64) float64 { return 1 + drawn/2 }
+
+// due reports whether either threshold is reached, with the factor of this snapshot.
+func (l *logged) due(c *RaftConfig, factor float64) (entries, bytes bool) {
+	scale := factor * max(1, float64(l.latest.Load())/float64(c.SnapshotBytes))
 	return float64(l.entries.Load()) >= scale*float64(c.SnapshotThreshold), float64(l.bytes.Load()) >= scale*float64(c.SnapshotBytes)
 }
 
@@ -46,12 +52,12 @@ func (l *logged) due(c *RaftConfig) (entries, bytes bool) {
 const soonAfter = 20 * time.Millisecond
 
 // snapshots makes snapshots when they are due. Raft's own way of doing so knows
-// nothing of their length. The nodes of a cluster do not make them all at once.
+// nothing of their length.
 func (n *Node) snapshots(ctx context.Context) {
 	c := &n.cfg.Raft
 	tick := time.NewTicker(min(time.Second, c.SnapshotInterval))
 	defer tick.Stop()
-	look := time.Now()
+	look, factor := time.Now(), spread(rand.Float64()) //nolint:gosec // no secret
 	for {
 		if err := mendGap(n.storage.logs, n.latestSnapshot()); err != nil && ctx.Err() == nil {
 			n.log.Warn("mend the log; trying again", "error", err)
@@ -65,14 +71,14 @@ func (n *Node) snapshots(ctx context.Context) {
 		case <-tick.C:
 			tick.Reset(min(time.Second, c.SnapshotInterval))
 		}
-		entries, bytes := n.machine.logged.due(c)
+		entries, bytes := n.machine.logged.due(c, factor)
 		if !bytes && (!entries || time.Now().Before(look)) {
 			continue
 		}
 		if err := awaitFuture(ctx, n.raft.Snapshot()); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
 			n.log.Warn("snapshot; trying again", "error", err)
 		}
-		look = time.Now().Add(c.SnapshotInterval + rand.N(c.SnapshotInterval)) //nolint:gosec // no secret
+		look, factor = time.Now().Add(c.SnapshotInterval+rand.N(c.SnapshotInterval)), spread(rand.Float64()) //nolint:gosec // no secret
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,9 +34,43 @@ func TestALongSnapshotIsNotWrittenAgainForALittleLog(t *testing.T) {
 		l.latest.Store(x.latest)
 		l.bytes.Store(x.bytes)
 		l.entries.Store(x.entries)
-		if entries, bytes := l.due(c); entries != x.wantEntries || bytes != x.wantBytes {
+		if entries, bytes := l.due(c, 1); entries != x.wantEntries || bytes != x.wantBytes {
 			t.Errorf("%s: due by entries %v, by bytes %v; want %v, %v", x.name, entries, bytes, x.wantEntries, x.wantBytes)
 		}
+	}
+}
+
+// All nodes of a cluster wrote their snapshots in the same second: they apply the same
+// log.
+func TestNodesSeldomWriteTheirSnapshotsAtOnce(t *testing.T) {
+	c := &RaftConfig{SnapshotThreshold: 8192, SnapshotBytes: 64 << 20}
+	const nodes, seconds, entriesPerSecond = 3, 24 * 3600, 200
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
+	var logs [nodes]logged
+	var factors [nodes]float64
+	for n := range factors {
+		factors[n] = spread(r.Float64())
+	}
+	written, together := 0, 0
+	for range seconds {
+		now := 0
+		for n := range logs {
+			for range entriesPerSecond {
+				logs[n].add(100)
+			}
+			if entries, _ := logs[n].due(c, factors[n]); entries {
+				logs[n].reset()
+				factors[n] = spread(r.Float64())
+				now++
+			}
+		}
+		written += now
+		if now > 1 {
+			together += now
+		}
+	}
+	if least := nodes * seconds * entriesPerSecond / (2 * 8192); written < least || together > written/10 {
+		t.Errorf("%d were written, %d of them in the second of another; want %d at least, and a tenth at most", written, together, least)
 	}
 }
 
