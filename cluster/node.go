@@ -15,6 +15,7 @@ import (
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
 	"github.com/limpet-dev/limpet/cluster/history"
+	"github.com/limpet-dev/limpet/cluster/quorum"
 	"github.com/limpet-dev/limpet/fsm"
 )
 
@@ -40,7 +41,7 @@ type Node struct {
 	formation *formation
 	contact   contact
 	awake     awake
-	acks      acks
+	acks      quorum.Acks
 	holds     *holdings
 	raft      *raft.Raft
 	transport *raftTransport

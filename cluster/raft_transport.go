@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/limpet-dev/limpet/cluster/quorum"
 )
 
 // raftTransport is Raft's own transport, with pipelines that cannot block, with a
@@ -21,7 +23,7 @@ import (
 type raftTransport struct {
 	*raft.NetworkTransport
 
-	acks  *acks
+	acks  *quorum.Acks
 	holds *holdings
 	dead  <-chan struct{} // closed when the node's disk is given up
 	// patience is how long another node has to take the leadership over.
@@ -44,7 +46,7 @@ type follower interface {
 }
 
 // newRaftTransport wraps one; Close ends it and what is inside.
-func newRaftTransport(inner *raft.NetworkTransport, a *acks, h *holdings, dead <-chan struct{}, patience time.Duration, hangUp func(time.Time)) *raftTransport {
+func newRaftTransport(inner *raft.NetworkTransport, a *quorum.Acks, h *holdings, dead <-chan struct{}, patience time.Duration, hangUp func(time.Time)) *raftTransport {
 	t := &raftTransport{
 		NetworkTransport: inner, acks: a, holds: h, dead: dead, patience: patience, hangUp: hangUp, calls: make(chan raft.RPC), closed: make(chan struct{}),
 	}
@@ -154,7 +156,7 @@ func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 	asked := time.Now()
 	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
 	if err == nil && resp.Success && resp.Term == args.Term {
-		t.acks.note(id, asked, args.Term)
+		t.acks.Note(id, asked, args.Term)
 		t.holds.note(id, args, resp)
 	}
 	return err //nolint:wrapcheck // Raft's own

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"github.com/limpet-dev/limpet/cluster/quorum"
 )
 
 // still is a Raft that stands still in a state and a term.
@@ -146,7 +148,7 @@ func TestANodeThatDoesNotTakeOverIsNotWaitedForForLong(t *testing.T) {
 		d := &deaf{make(chan net.Conn, 1)}
 		inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: d, MaxPool: 1, Timeout: 10 * time.Second, Logger: hclog.NewNullLogger()})
 		const patience = 300 * time.Millisecond
-		tr := newRaftTransport(inner, &acks{}, newHoldings(), nil, patience, nil)
+		tr := newRaftTransport(inner, &quorum.Acks{}, newHoldings(), nil, patience, nil)
 		began := time.Now()
 		err := tr.TimeoutNow("n2", "10.0.0.2:1", &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{})
 		if !errors.Is(err, errNoHeir) || time.Since(began) != patience {

@@ -95,7 +95,7 @@ func (n *Node) localReadIndex(ctx context.Context) (fsm.Instant, error) {
 	// before, or never, if Raft is shut down in that moment.
 	n.raft.VerifyLeader()
 	for n.current.Load() == r {
-		sure, changed := n.acks.confirm(raft.ServerID(n.cfg.Name), n.servers(), r.term, began)
+		sure, changed := n.acks.Confirm(raft.ServerID(n.cfg.Name), n.servers(), r.term, began)
 		if sure {
 			return instant, nil
 		}

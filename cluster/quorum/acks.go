@@ -1,4 +1,5 @@
-package cluster
+// Package quorum knows who still follows the leader, by what was asked and answered.
+package quorum
 
 import (
 	"sync"
@@ -7,12 +8,13 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// acks knows of each follower when it was last asked a heartbeat that it has
+// Acks knows of each follower when it was last asked a heartbeat that it has
 // answered as a follower of this node. Raft's own word that this node leads is
 // not enough for a read: it counts every answer that arrives, also one that was
 // given long ago and lay in a buffer while this process, or the network, stood
-// still. Others may have elected a leader and written in between.
-type acks struct {
+// still. Others may have elected a leader and written in between. The zero value
+// knows nothing; safe for concurrent use.
+type Acks struct {
 	mu      sync.Mutex
 	newest  map[raft.ServerID]ack
 	changed chan struct{} // closed with the next one; nil if nobody waits
@@ -23,8 +25,8 @@ type ack struct {
 	term  uint64
 }
 
-// note takes an answer to what was asked at that time in that term.
-func (a *acks) note(id raft.ServerID, asked time.Time, term uint64) {
+// Note takes an answer to what was asked at that time in that term.
+func (a *Acks) Note(id raft.ServerID, asked time.Time, term uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.newest == nil {
@@ -40,10 +42,10 @@ func (a *acks) note(id raft.ServerID, asked time.Time, term uint64) {
 	}
 }
 
-// confirm reports whether a quorum of the servers, self among them, has followed
+// Confirm reports whether a quorum of the servers, self among them, has followed
 // the leader of the term after since. Then no other can have been elected before
 // it. The channel is closed with the next answer.
-func (a *acks) confirm(self raft.ServerID, servers []raft.Server, term uint64, since time.Time) (bool, <-chan struct{}) {
+func (a *Acks) Confirm(self raft.ServerID, servers []raft.Server, term uint64, since time.Time) (bool, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	voters, follow := 0, 0
