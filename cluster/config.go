@@ -130,7 +130,7 @@ type RaftConfig struct {
 	CommitTimeout time.Duration
 	// A snapshot is due after so many entries, looked at once in one to two
 	// SnapshotIntervals, or so many bytes of them, unpacked; after more if the latest
-	// snapshot is long (see logged).
+	// snapshot is long, and up to half as much more by chance (see logged).
 	SnapshotInterval  time.Duration
 	SnapshotThreshold uint64
 	SnapshotBytes     uint64

@@ -75,10 +75,13 @@ func (n *Node) snapshots(ctx context.Context) {
 		if !bytes && (!entries || time.Now().Before(look)) {
 			continue
 		}
-		if err := awaitFuture(ctx, n.raft.Snapshot()); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
+		look = time.Now().Add(c.SnapshotInterval + rand.N(c.SnapshotInterval)) //nolint:gosec // no secret
+		err := awaitFuture(ctx, n.raft.Snapshot())
+		if err == nil || errors.Is(err, raft.ErrNothingNewToSnapshot) {
+			factor = spread(rand.Float64()) //nolint:gosec // no secret
+		} else if ctx.Err() == nil {
 			n.log.Warn("snapshot; trying again", "error", err)
 		}
-		look, factor = time.Now().Add(c.SnapshotInterval+rand.N(c.SnapshotInterval)), spread(rand.Float64()) //nolint:gosec // no secret
 	}
 }
 
