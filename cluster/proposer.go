@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/limpet-dev/limpet/cluster/pace"
 	"github.com/limpet-dev/limpet/cluster/pack"
 	"github.com/limpet-dev/limpet/fsm"
 	"github.com/limpet-dev/limpet/internal/bugs"
@@ -50,7 +51,7 @@ type proposer struct {
 	// proposed is the instant of the newest entry given to Raft: what a
 	// linearizable read has to wait for.
 	proposed atomic.Int64
-	pacer    pacer
+	pacer    *pace.Pacer
 	packer   pack.Packer
 }
 
@@ -76,7 +77,7 @@ func newProposer(log entryLog, head *fsm.Machine, clock *clusterClock, decide fu
 	start := head.View()
 	p.applied = func() fsm.View { return start }
 	p.proposed.Store(int64(head.Stamp().Instant))
-	p.pacer.trust = 1
+	p.pacer = pace.New()
 	return p
 }
 
@@ -118,7 +119,7 @@ func (p *proposer) gather(ctx context.Context) error {
 
 // linger waits for the company that the pacer expects.
 func (p *proposer) linger(ctx context.Context) error {
-	want, wait := p.pacer.want()
+	want, wait := p.pacer.Want()
 	if want == 0 || len(p.slots) > 0 || p.queue.empty() {
 		return nil
 	}
@@ -132,13 +133,13 @@ func (p *proposer) linger(ctx context.Context) error {
 		select {
 		case <-p.queue.wake:
 		case <-over:
-			p.pacer.came(false)
+			p.pacer.Came(false)
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	p.pacer.came(true)
+	p.pacer.Came(true)
 	return nil
 }
 
@@ -232,7 +233,7 @@ func (p *proposer) collect(ctx context.Context) error {
 			if p.committed != nil && len(p.inFlight) == 0 {
 				p.committed(e.future.Index())
 			}
-			p.pacer.committed(len(e.batch.cmds), p.queue.len(), time.Since(e.at))
+			p.pacer.Committed(len(e.batch.cmds), p.queue.len(), time.Since(e.at))
 			p.queue.forget(e.batch.cmds)
 			e.batch.answered(p.load, time.Now())
 			<-p.slots

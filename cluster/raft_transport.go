@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,8 +12,9 @@ import (
 )
 
 // raftTransport is Raft's own transport, with pipelines that cannot block, with a
-// note of each heartbeat that was answered, and with a short way for heartbeats
-// that changes nothing in Raft.
+// note of each heartbeat that was answered, with calls that fail seldom while a node
+// is away (see untilBack), and with a short way for heartbeats that changes nothing
+// in Raft.
 //
 // Raft's own short way handles a heartbeat beside its main goroutine. If that is of
 // a new term, it changes state and term under the hands of the main goroutine, which
@@ -23,9 +25,10 @@ import (
 type raftTransport struct {
 	*raft.NetworkTransport
 
-	acks  *quorum.Acks
-	holds *holdings
-	dead  <-chan struct{} // closed when the node's disk is given up
+	acks    *quorum.Acks
+	holds   *holdings
+	answers answers
+	dead    <-chan struct{} // closed when the node's disk is given up
 	// patience is how long another node has to take the leadership over.
 	patience time.Duration
 	// hangUp breaks off what others send of which nothing came since a moment.
@@ -153,11 +156,33 @@ func (t *raftTransport) Close() error {
 
 // AppendEntries implements raft.Transport. All heartbeats go this way.
 func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := t.appendEntries(id, target, args, resp)
+	if err != nil && !isHeartbeat(args) && t.untilBack(id, args.Term, time.Now()) {
+		*resp = raft.AppendEntriesResponse{}
+		return t.appendEntries(id, target, args, resp)
+	}
+	return err
+}
+
+func (t *raftTransport) appendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	asked := time.Now()
 	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
-	if err == nil && resp.Success && resp.Term == args.Term {
+	if err != nil {
+		return err //nolint:wrapcheck // Raft's own
+	}
+	t.answers.note(id, asked)
+	if resp.Success && resp.Term == args.Term {
 		t.acks.Note(id, asked, args.Term)
 		t.holds.note(id, args, resp)
+	}
+	return nil
+}
+
+// InstallSnapshot implements raft.Transport.
+func (t *raftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	err := t.NetworkTransport.InstallSnapshot(id, target, args, resp, data)
+	if err != nil {
+		t.untilBack(id, args.Term, time.Now())
 	}
 	return err //nolint:wrapcheck // Raft's own
 }

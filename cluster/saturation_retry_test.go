@@ -129,32 +129,3 @@ func TestADiskThatGetsSlowerIsNoSaturation(t *testing.T) {
 		t.Errorf("%d of %d refused", l.refused, l.asked)
 	}
 }
-
-// A pacer that has lost its trust gets it back, whatever came before.
-func TestThePacerTriesAgain(t *testing.T) {
-	var p pacer
-	p.trust = 1
-	step := func(all bool) (waits bool) {
-		p.committed(32, 32, time.Millisecond)
-		n, _ := p.want()
-		if n > 0 {
-			p.came(all)
-		}
-		return n > 0
-	}
-	for range 50 {
-		step(false)
-	}
-	if p.trust > 0.2 {
-		t.Fatalf("trust is %.2f after 50 misses", p.trust)
-	}
-	waited := 0
-	for range 1000 {
-		if step(true) {
-			waited++
-		}
-	}
-	if waited < 900 || p.trust != 1 {
-		t.Errorf("of 1,000 entries %d waited, trust is %.2f", waited, p.trust)
-	}
-}
