@@ -315,10 +315,7 @@ func (f *forwarder) step(ctx context.Context, last route) route {
 	f.mu.Lock()
 	f.table.overdue(now.Add(-f.resendAfter))
 	f.table.freshen(now) // also while there is nobody to send to: what is given up goes
-	idle := len(f.table.byID) == 0
-	if idle {
-		f.table.take(0, now) // drops what was given up: nothing else can be there before mu is let go
-	}
+	idle := f.table.idle()
 	f.mu.Unlock()
 	if idle {
 		return last

@@ -25,10 +25,9 @@ import (
 type raftTransport struct {
 	*raft.NetworkTransport
 
-	acks    *quorum.Acks
-	holds   *holdings
-	answers answers
-	dead    <-chan struct{} // closed when the node's disk is given up
+	acks  *quorum.Acks
+	holds *holdings
+	dead  <-chan struct{} // closed when the node's disk is given up
 	// patience is how long another node has to take the leadership over.
 	patience time.Duration
 	// hangUp breaks off what others send of which nothing came since a moment.
@@ -170,11 +169,12 @@ func (t *raftTransport) appendEntries(id raft.ServerID, target raft.ServerAddres
 	if err != nil {
 		return err //nolint:wrapcheck // Raft's own
 	}
-	t.answers.note(id, asked)
-	if resp.Success && resp.Term == args.Term {
-		t.acks.Note(id, asked, args.Term)
-		t.holds.note(id, args, resp)
+	if !resp.Success || resp.Term != args.Term {
+		t.acks.Heard(id, asked)
+		return nil
 	}
+	t.acks.Note(id, asked, args.Term)
+	t.holds.note(id, args, resp)
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -14,42 +13,6 @@ const (
 	// awayTick is how soon it is let go of when this node leads no more.
 	awayTick = 100 * time.Millisecond
 )
-
-// answers knows when each node was last asked something that it has answered, whatever
-// the answer was: one that has seen a newer term refuses, and has to be heard.
-type answers struct {
-	mu      sync.Mutex
-	asked   map[raft.ServerID]time.Time
-	changed chan struct{} // closed with the next one; nil if nobody waits
-}
-
-// note takes an answer to what was asked at that time.
-func (a *answers) note(id raft.ServerID, asked time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.asked == nil {
-		a.asked = map[raft.ServerID]time.Time{}
-	}
-	if asked.After(a.asked[id]) {
-		a.asked[id] = asked
-	}
-	if a.changed != nil {
-		close(a.changed)
-		a.changed = nil
-	}
-}
-
-// since reports whether a node has answered what it was asked at that time or later.
-// The channel is closed with the next answer of any.
-func (a *answers) since(id raft.ServerID, at time.Time) (bool, <-chan struct{}) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.changed == nil {
-		a.changed = make(chan struct{})
-	}
-	asked, ok := a.asked[id]
-	return ok && !asked.Before(at), a.changed
-}
 
 // untilBack waits until a node to which a call has failed answers a heartbeat that was
 // asked since, and reports whether it has. It gives up when this node does not lead in
@@ -65,7 +28,7 @@ func (t *raftTransport) untilBack(id raft.ServerID, term uint64, since time.Time
 	defer limit.Stop()
 	defer tick.Stop()
 	for (*f).State() == raft.Leader && (*f).CurrentTerm() == term {
-		back, changed := t.answers.since(id, since)
+		back, changed := t.acks.Since(id, since)
 		if back {
 			return true
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/limpet-dev/limpet/cluster/quorum"
 )
 
 // leading is a node that leads in a term, or in none.
@@ -30,9 +32,9 @@ func TestACallThatFailedIsHeldUntilItsNodeAnswers(t *testing.T) {
 		does   func(*raftTransport, *leading) // after a second
 		within time.Duration
 	}{
-		{"an answer", func(t *raftTransport, _ *leading) { t.answers.note("n2", time.Now()) }, time.Second},
-		{"an answer to what was asked before", func(t *raftTransport, _ *leading) { t.answers.note("n2", time.Now().Add(-time.Minute)) }, awayMost},
-		{"an answer of another node", func(t *raftTransport, _ *leading) { t.answers.note("n3", time.Now()) }, awayMost},
+		{"an answer", func(t *raftTransport, _ *leading) { t.acks.Heard("n2", time.Now()) }, time.Second},
+		{"an answer to what was asked before", func(t *raftTransport, _ *leading) { t.acks.Heard("n2", time.Now().Add(-time.Minute)) }, awayMost},
+		{"an answer of another node", func(t *raftTransport, _ *leading) { t.acks.Heard("n3", time.Now()) }, awayMost},
 		{"nothing", func(*raftTransport, *leading) {}, awayMost},
 		{"it leads no more", func(_ *raftTransport, l *leading) { l.term.Store(0) }, time.Second},
 		{"it leads in another term", func(_ *raftTransport, l *leading) { l.term.Store(term + 1) }, time.Second},
@@ -42,7 +44,7 @@ func TestACallThatFailedIsHeldUntilItsNodeAnswers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &leading{}
 				l.term.Store(term)
-				tr := &raftTransport{closed: make(chan struct{})}
+				tr := &raftTransport{acks: &quorum.Acks{}, closed: make(chan struct{})}
 				tr.follow(l)
 				began := time.Now()
 				time.AfterFunc(time.Second, func() { c.does(tr, l) })

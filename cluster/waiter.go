@@ -64,7 +64,7 @@ func (t *waiters) add(id string, cmd fsm.Command, data []byte, now time.Time) (w
 	if where == riding {
 		return w, false
 	}
-	t.queue(t.late.before(cmd))
+	t.queue(t.late.before(cmd)...)
 	t.keep(w)
 	if where == isLate {
 		return w, len(t.late.list) == 1 // whoever waits for the first sees to the others
@@ -72,12 +72,12 @@ func (t *waiters) add(id string, cmd fsm.Command, data []byte, now time.Time) (w
 	if rider != nil {
 		t.drop(rider)
 	}
-	t.queue([]*waiter{w})
+	t.queue(w)
 	return w, true
 }
 
 // queue puts commands among what is to be sent.
-func (t *waiters) queue(list []*waiter) {
+func (t *waiters) queue(list ...*waiter) {
 	for _, w := range list {
 		w.fresh = true
 	}
@@ -116,7 +116,7 @@ func (t *waiters) giveUp(w *waiter) {
 	t.late.forget(w)
 	if r != nil {
 		t.keep(r)
-		t.queue([]*waiter{r})
+		t.queue(r)
 	}
 	if w.fresh {
 		t.left++
@@ -243,15 +243,24 @@ func (t *waiters) take(maxBytes int, now time.Time) []*waiter {
 	return batch
 }
 
+// idle reports whether nothing waits, and lets go of what is over.
+func (t *waiters) idle() bool {
+	if len(t.byID) > 0 {
+		return false
+	}
+	t.fresh, t.left = nil, 0
+	return true
+}
+
 // freshen puts what is late no more among what is to be sent.
 func (t *waiters) freshen(now time.Time) {
-	t.queue(t.late.due(now))
+	t.queue(t.late.due(now)...)
 }
 
 // again puts a command back among those to be sent.
 func (t *waiters) again(id string) {
 	if w, ok := t.byID[id]; ok && !w.fresh {
-		t.queue([]*waiter{w})
+		t.queue(w)
 	}
 }
 
@@ -275,7 +284,7 @@ func (t *waiters) overdue(before time.Time) {
 			if w.at.After(before) {
 				return
 			}
-			t.queue([]*waiter{w.waiter})
+			t.queue(w.waiter)
 			t.repeats++
 		}
 		t.sent = t.sent[1:]

@@ -17,7 +17,8 @@ import (
 type Acks struct {
 	mu      sync.Mutex
 	newest  map[raft.ServerID]ack
-	changed chan struct{} // closed with the next one; nil if nobody waits
+	heard   map[raft.ServerID]time.Time // when each was last asked what it has answered in any way
+	changed chan struct{}               // closed with the next one; nil if nobody waits
 }
 
 type ack struct {
@@ -29,6 +30,7 @@ type ack struct {
 func (a *Acks) Note(id raft.ServerID, asked time.Time, term uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.hear(id, asked)
 	if a.newest == nil {
 		a.newest = map[raft.ServerID]ack{}
 	}
@@ -36,10 +38,38 @@ func (a *Acks) Note(id raft.ServerID, asked time.Time, term uint64) {
 		return // of two that were under way, the older was answered later
 	}
 	a.newest[id] = ack{asked, term}
+}
+
+// Heard takes an answer that does not say that its server follows: one that has seen a
+// newer term refuses.
+func (a *Acks) Heard(id raft.ServerID, asked time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hear(id, asked)
+}
+
+// hear notes an answer and wakes who waits for one: when mu is let go, all of it is
+// known. The caller holds mu.
+func (a *Acks) hear(id raft.ServerID, asked time.Time) {
+	if a.heard == nil {
+		a.heard = map[raft.ServerID]time.Time{}
+	}
+	if asked.After(a.heard[id]) {
+		a.heard[id] = asked
+	}
 	if a.changed != nil {
 		close(a.changed)
 		a.changed = nil
 	}
+}
+
+// Since reports whether a server has answered, in any way, what it was asked at that
+// time or later. The channel is closed with the next answer of any.
+func (a *Acks) Since(id raft.ServerID, at time.Time) (bool, <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	asked, ok := a.heard[id]
+	return ok && !asked.Before(at), a.next()
 }
 
 // Confirm reports whether a quorum of the servers, self among them, has followed
@@ -58,8 +88,13 @@ func (a *Acks) Confirm(self raft.ServerID, servers []raft.Server, term uint64, s
 			follow++
 		}
 	}
+	return follow > voters/2, a.next()
+}
+
+// next gives the channel of the next answer. The caller holds mu.
+func (a *Acks) next() <-chan struct{} {
 	if a.changed == nil {
 		a.changed = make(chan struct{})
 	}
-	return follow > voters/2, a.changed
+	return a.changed
 }
