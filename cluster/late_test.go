@@ -207,7 +207,19 @@ func TestReportsThatRideAreNeverLost(t *testing.T) {
 			return list
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			switch rapid.IntRange(0, 7).Draw(t, "step") {
+			refused := func() string { // who got a command has not taken it
+				var ids []string
+				for _, x := range w.sent {
+					if !x.over {
+						ids = append(ids, x.id)
+					}
+				}
+				if len(ids) == 0 {
+					return ""
+				}
+				return rapid.SampledFrom(ids).Draw(t, "refused")
+			}
+			switch rapid.IntRange(0, 11).Draw(t, "step") {
 			case 0, 1, 2:
 				n++
 				chunk := func(id, tenant string, _ int32) fsm.Command { return streamed(id, tenant, "t") }
@@ -235,6 +247,16 @@ func TestReportsThatRideAreNeverLost(t *testing.T) {
 				w.expire(at, errWaited)
 			case 7:
 				w.allAgain()
+			case 8:
+				w.again(refused())
+			case 9:
+				id := refused()
+				w.again(id)
+				w.untaken(id)
+			case 10:
+				w.deny(refused(), errWaited)
+			case 11:
+				w.overdue(at.Add(-time.Duration(rapid.IntRange(0, 10).Draw(t, "patience")) * time.Millisecond))
 			}
 			checkWaiters(t, &w, open())
 		}
@@ -274,6 +296,22 @@ func checkWaiters(t *rapid.T, w *waiters, open []*waiter) {
 				t.Fatalf("%s is carried twice", r.id)
 			}
 			carried[r] = true
+		}
+	}
+	queued := map[*waiter]bool{}
+	for _, x := range w.fresh {
+		switch {
+		case x.over:
+		case !x.fresh, x.late:
+			t.Fatalf("%s is among what is to be sent; fresh: %v, late: %v", x.id, x.fresh, x.late)
+		case queued[x]:
+			t.Fatalf("%s is to be sent twice", x.id)
+		}
+		queued[x] = true
+	}
+	for id, x := range w.byID {
+		if x.fresh && !queued[x] {
+			t.Fatalf("%s is to be sent, and in no list", id)
 		}
 	}
 	if bytes != w.bytes {

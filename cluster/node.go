@@ -328,7 +328,7 @@ func (n *Node) Ready() (bool, string) {
 	case n.contact.isolated.Load() || n.contact.last.Load() == nil:
 		return false, "no contact with a leader"
 	case n.View().ClusterID() == "" && n.cfg.BootstrapCommand != nil:
-		return false, "the cluster's first command is not applied yet"
+		return false, "this node has not applied the cluster's first command yet: it waits for the leader's log"
 	}
 	return true, ""
 }

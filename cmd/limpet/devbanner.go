@@ -64,6 +64,7 @@ func (d *devCluster) banner(notes []string, leader string) {
 	fmt.Fprintf(&b, "  export HATCHET_CLIENT_TOKEN=$(cat %s/token)\n  export HATCHET_CLIENT_TLS_STRATEGY=none\n  export HATCHET_CLIENT_HOST_PORT=%s\n", where, d.hostPort())
 	fmt.Fprintf(&b, "or all at once:  set -a; . %s/env; set +a\n", where)
 	fmt.Fprintf(&b, "A worker:  cd examples/typescript && npm ci && npm run worker     (then: npm run start)\n")
+	fmt.Fprintf(&b, "           or one in Python, Go or Ruby: examples/*/README.md; kept alive by an agent: examples/agent\n")
 	fmt.Fprintf(&b, "Look:      %[1]s worker list | %[1]s run list | %[1]s pin list | %[1]s cluster status\n", called())
 	fmt.Fprintf(&b, "Break it:  kill -9 $(cat %s/%s.pid)\nReady. Ctrl-C stops all nodes.\n", where, leader)
 	_, _ = fmt.Fprint(d.io.out, b.String())

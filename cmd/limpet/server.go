@@ -47,7 +47,7 @@ func newServer(io stdio) *cobra.Command {
 				return &exitError{code: exitUsage, err: err}
 			}
 			p, err := newProgram(s, &inLab, hclog.New(&hclog.LoggerOptions{
-				Name: s.Name, Level: s.level(), Output: io.err, JSONFormat: s.LogFormat == "json",
+				Name: s.Name, Level: s.level(), Output: io.err, JSONFormat: s.LogFormat == "json", Exclude: newSeldom(time.Now).exclude,
 			}))
 			if err != nil {
 				return err

@@ -1,6 +1,9 @@
 """What the worker offers and the runner starts: one definition of each workflow."""
 
+import asyncio
+
 from hatchet_sdk import Context, EmptyModel, Hatchet, StickyStrategy
+from pydantic import BaseModel
 
 # Token, address and TLS strategy come from HATCHET_CLIENT_* in the environment.
 hatchet = Hatchet()
@@ -44,22 +47,33 @@ def child(input: EmptyModel, ctx: Context) -> dict[str, str | None]:
     return {"worker": ctx.worker_id}
 
 
+class HardInput(BaseModel):
+    """`sleep` is for how many seconds hard1a is busy: time to end its worker."""
+
+    sleep: float = 0
+
+
 # The same strategy with no second choice: if its worker goes, the run waits for it.
-hard_workflow = hatchet.workflow(name="StickyHardWorkflow", sticky=StickyStrategy.HARD)
+hard_workflow = hatchet.workflow(
+    name="StickyHardWorkflow",
+    sticky=StickyStrategy.HARD,
+    input_validator=HardInput,
+)
 
 
 @hard_workflow.task()
-def hard1a(input: EmptyModel, ctx: Context) -> dict[str, str | None]:
+async def hard1a(input: HardInput, ctx: Context) -> dict[str, str | None]:
+    await asyncio.sleep(input.sleep)
     return {"worker": ctx.worker_id}
 
 
 @hard_workflow.task()
-def hard1b(input: EmptyModel, ctx: Context) -> dict[str, str | None]:
+def hard1b(input: HardInput, ctx: Context) -> dict[str, str | None]:
     return {"worker": ctx.worker_id}
 
 
 @hard_workflow.task(parents=[hard1a, hard1b])
-def hard2(input: EmptyModel, ctx: Context) -> dict[str, str | None]:
+def hard2(input: HardInput, ctx: Context) -> dict[str, str | None]:
     return {"worker": ctx.worker_id}
 
 

@@ -69,7 +69,7 @@ func (v *Verifier) Verify(token string) (*Claims, error) {
 	known := c != nil
 	if !known {
 		if len(view.Keys()) == 0 {
-			return nil, &Error{Kind: NotReady, Text: "this node has not joined a formed cluster yet and cannot verify tokens"}
+			return nil, &Error{Kind: NotReady, Text: "this node knows no tokens yet: it has not joined a formed cluster, or was restarted and has not caught up; ask another node, or try again"}
 		}
 		var err error
 		if c, err = parse(view, now, token); err != nil {
