@@ -18,9 +18,11 @@ const (
 	// longLook is how long a look waits for a report: a leader that is far behind
 	// makes few entries.
 	longLook = time.Second
-	// calmLooks in a row without a refusal end a saturation, or with workers that
-	// are held up by something else.
-	calmLooks = 4
+	// calmFor without a refusal ends a saturation, or with workers that are held up by
+	// something else. Nodes ask for little more than the leader took lately, and may ask
+	// for less after a stall: it is long enough for them to ask for all again, and to use
+	// up the room that there is by then.
+	calmFor = 3 * throttleFor
 
 	// slowReport is from where on, and slowTimes the least that there was, a report
 	// is slow: entries that take long because the disk does are no sign of load.
@@ -43,8 +45,8 @@ const (
 	leastBurst = 2048
 	// leastRate is how many runs a second are let in whatever ends.
 	leastRate = 16
-	// drainShare of the ends are replaced by new runs while more waits, of what came
-	// since the ordinary, than ends in a second.
+	// drainShare of the ends are replaced by new runs while runs are refused and more
+	// waits, of what came since the ordinary, than ends in a second.
 	drainShare = 0.5
 
 	mostAdvice = 10 * time.Second
@@ -90,7 +92,7 @@ type saturation struct {
 	share float64       // of the held task runs that are held up, smoothed
 	least time.Duration // the least mean time of a report; 0 if none is known
 	busy  int           // looks in a row that found the leader at fault
-	calm  int           // looks in a row that did not, or refused nothing
+	calm  time.Duration // of looks in a row that did not, or refused nothing
 	base  float64       // task runs that wait, as a rule
 	room  float64       // runs that may come in
 	ask   float64       // runs asked for, for each one let in, smoothed
@@ -136,7 +138,7 @@ func (s *saturation) drafted(ended int, wait time.Duration, c fsm.Counts, now ti
 	s.ended += ended
 	if s.on {
 		gain := 1.0
-		if s.excess() > s.rate {
+		if s.excess() > s.rate && s.calm == 0 {
 			gain = drainShare
 		}
 		s.room = min(s.room+gain*float64(ended), s.burst())
@@ -181,7 +183,7 @@ func (s *saturation) look(now time.Time) {
 	if s.on {
 		s.room = min(s.room+leastRate*took.Seconds(), s.burst())
 		s.ask += (float64(s.came)/float64(max(1, s.came-s.refused)) - s.ask) / 2
-		s.stay(slow)
+		s.stay(took)
 	} else {
 		s.enter((slow && s.share >= heldUp || s.wait >= longWait) && s.queued > 0)
 	}
@@ -216,8 +218,10 @@ func (s *saturation) burden(took, write time.Duration) (share float64, slow bool
 		}
 	}
 	slow = mean >= slowReport && mean >= slowTimes*s.least
-	const drift = 512 // it is forgotten slowly: the machine may have changed
-	s.least = min(s.least+s.least/drift, mean)
+	if !s.on {
+		const drift = 512 // it is forgotten slowly: the machine may have changed
+		s.least = min(s.least+s.least/drift, mean)
+	}
 	return s.inside.Seconds() / took.Seconds() / float64(max(1, s.held)), slow
 }
 
@@ -245,13 +249,14 @@ func (s *saturation) enter(busy bool) {
 
 // stay counts a look while runs are refused. What is let in then keeps reports quick,
 // so that they are is no reason to let in more; that it is not asked for is one, or
-// that workers are held up by something else.
-func (s *saturation) stay(slow bool) {
-	if s.refused > 0 && (slow || s.share >= freeAgain || s.wait >= longWait) {
+// that workers are held up by something else. A leader that makes no entry learns
+// nothing.
+func (s *saturation) stay(took time.Duration) {
+	if s.refused > 0 && (s.entries == 0 || s.share >= freeAgain || s.wait >= longWait) {
 		s.calm = 0
 		return
 	}
-	if s.calm++; s.calm >= calmLooks {
+	if s.calm += min(took, longLook); s.calm >= calmFor {
 		s.on, s.busy = false, 0
 		s.tell()
 	}

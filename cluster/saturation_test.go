@@ -32,14 +32,7 @@ func newLoaded(slots int) *loaded {
 // entry is one: so many runs are asked for, one by one, and so many of those that
 // workers have come to their end.
 func (l *loaded) entry(ask, end int) {
-	for range ask {
-		l.asked++
-		if l.admit(1, false, l.now) {
-			l.let++
-		} else {
-			l.refused++
-		}
-	}
+	l.trigger(ask)
 	live := l.let - l.ending
 	end = min(end, live, l.slots)
 	l.ending += end
@@ -49,6 +42,18 @@ func (l *loaded) entry(ask, end int) {
 	l.now = l.now.Add(entryEvery)
 	l.drafted(end, l.wait, fsm.Counts{LiveRuns: live, Queued: l.queued, Held: held}, l.now)
 	l.answered(l.reports, time.Duration(l.reports)*l.inside, l.now)
+}
+
+// trigger asks for so many runs, one by one.
+func (l *loaded) trigger(runs int) {
+	for range runs {
+		l.asked++
+		if l.admit(1, false, l.now) {
+			l.let++
+		} else {
+			l.refused++
+		}
+	}
 }
 
 func (l *loaded) seconds(n, ask, end int) {
@@ -98,9 +103,9 @@ func TestALeaderThatHoldsUpItsWorkersLetsInWhatEnds(t *testing.T) {
 
 	// It is over at once when less is asked for.
 	l.refused = 0
-	l.seconds(2, 20, 100)
+	l.seconds(4, 20, 100)
 	if l.on || l.refused > 0 {
-		t.Errorf("two seconds later it is still saturated (%v), and refused %d", l.on, l.refused)
+		t.Errorf("four seconds later it is still saturated (%v), and refused %d", l.on, l.refused)
 	}
 }
 
@@ -240,7 +245,7 @@ func TestWhatMustComeInIsNotRefused(t *testing.T) {
 func saturate(p *proposer) {
 	p.load.mu.Lock()
 	defer p.load.mu.Unlock()
-	p.load.on, p.load.share, p.load.room, p.load.calm = true, 1e9, -1e9, -1e9
+	p.load.on, p.load.share, p.load.room, p.load.calm = true, 1e9, -1e9, -time.Hour
 }
 
 // TestARefusalOfASaturatedLeaderLeavesNoTrace: nothing is done, nothing is kept, and
@@ -363,6 +368,119 @@ func TestANodeAsksASaturatedLeaderForLittleMoreThanItTakes(t *testing.T) {
 		if !l.admit(now) {
 			t.Fatal("a call was refused long after the leader's last refusal")
 		}
+	}
+}
+
+// TestAStallDoesNotEndASaturation: after it, nodes ask the leader for less than it takes
+// for a while, for they took it for the leader's pace. That is no sign that less is wanted.
+func TestAStallDoesNotEndASaturation(t *testing.T) {
+	for stall := range 101 { // up to five seconds
+		l := busyLeader()
+		nodes := make([]throttle, 3)
+		entry := func(end int) {
+			for i := range 600 {
+				n := &nodes[i%len(nodes)]
+				if n.saturated(l.now) && !n.admit(l.now) {
+					continue
+				}
+				let := l.let
+				if l.trigger(1); l.let == let {
+					n.refused(l.advice(), l.now)
+				} else if end > 0 {
+					n.taken++
+				}
+			}
+			if end > 0 {
+				l.entry(0, end)
+			} else {
+				l.now = l.now.Add(entryEvery) // nothing gets into the log
+			}
+		}
+		for range 100 {
+			entry(100)
+		}
+		if !l.on {
+			t.Fatal("not saturated")
+		}
+		l.reports, l.inside = 100, 25*time.Millisecond // what is let in keeps them quick
+		most := 3 * 2000
+		for range stall {
+			entry(0)
+		}
+		for i := range 400 {
+			if entry(100); !l.on {
+				t.Fatalf("a stall of %v ended the saturation %v later; %d wait", time.Duration(stall)*entryEvery, time.Duration(i)*entryEvery, l.queued)
+			}
+			if l.queued > most {
+				t.Fatalf("%d wait %v after a stall of %v", l.queued, time.Duration(i)*entryEvery, time.Duration(stall)*entryEvery)
+			}
+		}
+	}
+}
+
+// TestANodeBelievesInAStallOnlySlowly: who stood still for a moment takes as much as
+// before afterwards, and is asked for it.
+func TestANodeBelievesInAStallOnlySlowly(t *testing.T) {
+	var l throttle
+	now := time.Unix(1, 0)
+	asked := func() (n int) { // of 300 calls in a quarter of a second
+		now = now.Add(throttleEvery)
+		for range 300 {
+			if l.admit(now) {
+				n++
+			}
+		}
+		return n
+	}
+	l.refused(time.Second, now)
+	for range 20 {
+		l.taken = min(asked(), 100)
+		l.refused(time.Second, now)
+	}
+	if n := asked(); n < 150 || n > 250 {
+		t.Errorf("%d calls go to a leader that takes 100", n)
+	}
+	for i := range 2 { // it takes none of them
+		l.refused(time.Second, now)
+		if n := asked(); n < 100 {
+			t.Errorf("%d stalls later %d calls go to a leader that took 100", i+1, n)
+		}
+	}
+	for range 20 {
+		l.refused(time.Second, now)
+		asked()
+	}
+	if n := asked(); n > 2*askedAtLeast {
+		t.Errorf("%d calls go to a leader that has taken none for long", n)
+	}
+}
+
+// TestALeaderThatNothingHoldsUpAnyMoreLetsAllIn: its reports take as long as ever, but
+// workers are busy with their tasks.
+func TestALeaderThatNothingHoldsUpAnyMoreLetsAllIn(t *testing.T) {
+	l := newLoaded(10_000)
+	l.goOn()
+	l.reports, l.inside = 25, 35*time.Millisecond
+	l.let = 12_000
+	l.seconds(10, 30, 25)
+	if l.refused = 0; l.on {
+		t.Error("still saturated")
+	}
+	l.seconds(60, 30, 25)
+	if l.refused > 0 {
+		t.Errorf("%d refused", l.refused)
+	}
+}
+
+// TestALongSaturationIsNoOrdinaryTime: how long reports take under it is not taken for
+// what they take as a rule, or the next would be noticed late.
+func TestALongSaturationIsNoOrdinaryTime(t *testing.T) {
+	l := busyLeader()
+	l.seconds(10, 600, 100)
+	least := l.least
+	l.seconds(1200, 600, 100)
+	if !l.on || l.least > least {
+		t.Errorf("after 20 min reports take %v as a rule, %v before; saturated: %v", l.least, least, l.on)
 	}
 }
 

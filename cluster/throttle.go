@@ -15,8 +15,10 @@ const (
 	// inheritFor is for how long a node that comes to lead goes on as saturated: an
 	// election takes its time.
 	inheritFor = 15 * time.Second
-	// askedPerTaken is how much more a node asks the leader for than the leader has
-	// just taken: enough to notice when it takes more.
+	// askedPerTaken is how much more a node asks the leader for than the leader takes:
+	// enough to notice when it takes more. A leader that stands still for a moment takes
+	// less for that moment only: a time in which it took more counts for half, one in
+	// which it took less for a quarter.
 	askedPerTaken = 2
 	askedAtLeast  = 8
 )
@@ -30,6 +32,7 @@ type throttle struct {
 	came      int // calls, since it began
 	asked     int // of those went to the leader
 	taken     int // calls that the leader took
+	pace      int // as taken, smoothed
 	most      int // may go to the leader
 	total     int64
 }
@@ -40,8 +43,13 @@ func (t *throttle) admit(now time.Time) bool {
 		return true
 	}
 	if now.Sub(t.began) >= throttleEvery {
-		t.advice = max(t.advice, min(time.Duration(t.came/max(1, t.taken))*time.Second, mostAdvice))
-		t.most = askedAtLeast + askedPerTaken*t.taken
+		if more := t.taken - t.pace; more > 0 {
+			t.pace += (more + 1) / 2
+		} else {
+			t.pace += more / 4
+		}
+		t.advice = max(t.advice, min(time.Duration(t.came/max(1, t.pace))*time.Second, mostAdvice))
+		t.most = askedAtLeast + askedPerTaken*t.pace
 		t.began, t.came, t.asked, t.taken = now, 0, 0, 0
 	}
 	t.came++
@@ -57,7 +65,7 @@ func (t *throttle) admit(now time.Time) bool {
 func (t *throttle) refused(advice time.Duration, now time.Time) {
 	if t.refusedAt.IsZero() || now.Sub(t.refusedAt) > throttleFor {
 		// What it takes is not known yet: all go there until it is.
-		t.began, t.came, t.asked, t.taken, t.most = now, 0, 0, 0, int(^uint(0)>>1)
+		t.began, t.came, t.asked, t.taken, t.pace, t.most = now, 0, 0, 0, 0, int(^uint(0)>>1)
 	}
 	t.refusedAt, t.advice = now, advice
 }
