@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-)
 
-const contactTick = 100 * time.Millisecond
+	"github.com/limpet-dev/limpet/cluster/awake"
+)
 
 // contact is when this node last followed a leader, or was one.
 type contact struct {
@@ -26,7 +26,7 @@ func (c *contact) note(seen time.Time) {
 	if gap <= 0 {
 		return
 	}
-	if gap > stallAfter {
+	if gap > awake.Stall {
 		c.missing.Add(int64(gap))
 	}
 	c.last.Store(&seen)
@@ -54,7 +54,7 @@ func (c *contact) since(moment time.Time) time.Duration {
 // watchContact keeps it up to date and tells the caller of isolation, until ctx
 // ends.
 func (n *Node) watchContact(ctx context.Context) {
-	tick := time.NewTicker(contactTick)
+	tick := time.NewTicker(awake.Tick)
 	defer tick.Stop()
 	for {
 		select {
@@ -62,12 +62,12 @@ func (n *Node) watchContact(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		now := n.awake.now()
+		now := n.awake.Now()
 		latest := n.raft.LastContact()
 		if heard := n.transport.heard(); heard.After(latest) {
 			latest = heard
 		}
-		seen := n.awake.at(latest)
+		seen := n.awake.At(latest)
 		if n.raft.State() == raft.Leader { // it keeps the lease only with a quorum
 			seen = now
 		}

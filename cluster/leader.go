@@ -110,8 +110,8 @@ func (n *Node) reign(ctx context.Context) error {
 	head := n.machine.clone()
 	r := &reign{
 		term:     term,
-		proposer: newProposer(n.raft, head, newClusterClock(head.Stamp().Instant, n.contact.since(state.at), n.cfg.Wall, n.awake.now), n.cfg.Decide, n.cfg.MaxWaiting),
-		liveness: newLiveness(n.cfg.Lease, n.awake.now()),
+		proposer: newProposer(n.raft, head, newClusterClock(head.Stamp().Instant, n.contact.since(state.at), n.cfg.Wall, n.awake.Now), n.cfg.Decide, n.cfg.MaxWaiting),
+		liveness: newLiveness(n.cfg.Lease, n.awake.Now()),
 		probing:  make(chan struct{}, maxProbes), testimonies: make(chan testimony, maxProbes),
 	}
 	r.proposer.ahead, r.proposer.applied = n.machine.speculate, n.View

@@ -280,7 +280,7 @@ func (n *Node) watchLeases(ctx context.Context, r *reign) error {
 				continue
 			}
 		}
-		now := n.awake.now()
+		now := n.awake.Now()
 		view := n.machine.state().view
 		gone := func(node fsm.NodeID) (string, bool) { return n.nodeGone(r.liveness, node, now) }
 		for _, cmd := range r.liveness.judge(now, view.Workers(), gone) {

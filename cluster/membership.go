@@ -202,7 +202,7 @@ func (n *Node) localMembership(ctx context.Context, r *limpetv1.MembershipReques
 	switch r.GetAction() {
 	case limpetv1.MembershipRequest_RETIRE:
 		n.log.Warn("this node is being removed from the cluster")
-		n.retiring.begin(&n.contact, n.awake.now())
+		n.retiring.begin(&n.contact, n.awake.Now())
 		n.gossip.publish(func(m *limpetv1.GossipMeta) { m.Leaving = true })
 		return nil
 	case limpetv1.MembershipRequest_TRANSFER:

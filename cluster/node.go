@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/cluster/awake"
 	"github.com/limpet-dev/limpet/cluster/history"
 	"github.com/limpet-dev/limpet/cluster/quorum"
 	"github.com/limpet-dev/limpet/fsm"
@@ -40,7 +41,7 @@ type Node struct {
 	keys      *keys
 	formation *formation
 	contact   contact
-	awake     awake
+	awake     awake.Clock
 	acks      quorum.Acks
 	holds     *holdings
 	raft      *raft.Raft
@@ -81,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	id := make([]byte, 4)
 	rand.Read(id)
 	n := &Node{cfg: cfg, log: cfg.Logger, incarnation: hex.EncodeToString(id), holds: newHoldings()}
-	n.contact.opened = n.awake.now()
+	n.contact.opened = n.awake.Now()
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	n.compose()
 	if err := n.open(ctx); err != nil {
@@ -94,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 
 // compose builds the parts that need nothing from outside.
 func (n *Node) compose() {
-	n.machine, n.fanout, n.hints = newMachine(func() time.Time { return n.contact.led(n.awake.now()) }), newFanout(n.cfg.Sink), newHints()
+	n.machine, n.fanout, n.hints = newMachine(func() time.Time { return n.contact.led(n.awake.Now()) }), newFanout(n.cfg.Sink), newHints()
 	n.machine.check = n.cfg.CheckSpeculation
 	n.keys = newKeys(n.cfg.ClusterKey, n.cfg.OldKeys)
 	n.forward = newForwarder(n.findRoute, n.cfg.ResendAfter, n.cfg.MaxWaiting)

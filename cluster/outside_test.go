@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
+	"github.com/limpet-dev/limpet/cluster/awake"
 )
 
 func TestANodeOutsideTheConfigurationSaysSo(t *testing.T) {
@@ -71,13 +72,13 @@ func TestANodeThatWasNotRemovedAfterAllStays(t *testing.T) {
 		t.Error("a removal of which nobody spoke fails")
 	}
 	r.begin(&c, now)
-	c.note(now.Add(stallAfter))
-	c.note(now.Add(stallAfter + retireGrace)) // a stretch without a leader
+	c.note(now.Add(awake.Stall))
+	c.note(now.Add(awake.Stall + retireGrace)) // a stretch without a leader
 	if r.fails(&c, "node-1", with) {
 		t.Error("a removal fails without a leader")
 	}
-	for at := time.Duration(0); at <= retireGrace; at += stallAfter {
-		c.note(now.Add(stallAfter + retireGrace + at))
+	for at := time.Duration(0); at <= retireGrace; at += awake.Stall {
+		c.note(now.Add(awake.Stall + retireGrace + at))
 	}
 	if r.fails(&c, "node-1", with[1:]) {
 		t.Error("a removal fails although the node is not listed")
@@ -105,7 +106,7 @@ func TestTheOthersHearOfANodeThatWasNotRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	leaving(true)
-	spared.retiring.begin(&spared.contact, spared.awake.now().Add(-retireGrace)) // the time passes
+	spared.retiring.begin(&spared.contact, spared.awake.Now().Add(-retireGrace)) // the time passes
 	leaving(false)
 }
 

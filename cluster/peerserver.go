@@ -152,7 +152,7 @@ func (s *peerServer) vouchers(from fsm.NodeID, list []*limpetv1.Voucher) {
 	for _, v := range list {
 		ages[fsm.WorkerID(v.GetWorkerId())] = time.Duration(v.GetAgeMillis()) * time.Millisecond
 	}
-	r.liveness.hear(from, ages, s.node.awake.now())
+	r.liveness.hear(from, ages, s.node.awake.Now())
 }
 
 // answer works on one question. A frame without body says that this build does

@@ -112,7 +112,7 @@ func (n *Node) inquire(ctx context.Context, l *liveness, member string) (verdict
 // surelyDead reports whether a node is away by two witnesses.
 func (n *Node) surelyDead(l *liveness, name fsm.NodeID) bool {
 	m, ok := n.gossip.table.get(string(name))
-	return ok && m.state != memberAlive && n.awake.now().Sub(l.nodeHeard(name)) >= nodeSilence
+	return ok && m.state != memberAlive && n.awake.Now().Sub(l.nodeHeard(name)) >= nodeSilence
 }
 
 func (n *Node) askProbe(ctx context.Context, name fsm.NodeID, addr, member string) *limpetv1.ProbeAnswer {
@@ -140,7 +140,7 @@ func (n *Node) investigate(ctx context.Context, r *reign, doubts []doubt) {
 		default:
 			return // asked again at the next look
 		}
-		d.about.asked = n.awake.now()
+		d.about.asked = n.awake.Now()
 		asked := d.about.asked
 		n.wg.Go(func() {
 			defer func() { <-r.probing }()

@@ -206,7 +206,7 @@ func TestNoVerdictWithoutAMajority(t *testing.T) {
 			b.kill(name)
 		}
 	}
-	l := newLiveness(leader.cfg.Lease, leader.awake.now())
+	l := newLiveness(leader.cfg.Lease, leader.awake.Now())
 	if v, words := leader.inquire(t.Context(), l, "worker-one"); v != verdictNone {
 		t.Errorf("a node alone judges %d: %s", v, words)
 	}

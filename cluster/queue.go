@@ -71,11 +71,10 @@ type batch struct {
 	since   time.Duration
 }
 
-// answered tells how long the reports were inside the leader.
+// answered tells that the entry is in the log, and how long its reports were inside the
+// leader.
 func (b *batch) answered(s *saturation, now time.Time) {
-	if b.reports > 0 {
-		s.answered(b.reports, b.since+time.Duration(b.reports)*now.Sub(b.taken), now)
-	}
+	s.answered(b.reports, b.since+time.Duration(b.reports)*now.Sub(b.taken), now)
 }
 
 // pull moves commands from the lane, within the bounds of an entry but at least one

@@ -21,7 +21,7 @@ const (
 	// calmFor without a refusal ends a saturation, or with workers that are held up by
 	// something else. Nodes ask for little more than the leader took lately, and may ask
 	// for less after a stall: it is long enough for them to ask for all again, and to use
-	// up the room that there is by then.
+	// up the room that there is by then if they want half as much more than ends.
 	calmFor = 3 * throttleFor
 
 	// slowReport is from where on, and slowTimes the least that there was, a report
@@ -34,6 +34,8 @@ const (
 	// no longer is.
 	heldUp    = 0.12
 	freeAgain = 0.04
+	// slowFree is where it no longer is if its reports are slow as ever.
+	slowFree = 0.01
 	// settle is how slowly a longer queue is taken for the ordinary one, in looks.
 	settle = 32
 
@@ -48,6 +50,10 @@ const (
 	// drainShare of the ends are replaced by new runs while runs are refused and more
 	// waits, of what came since the ordinary, than ends in a second.
 	drainShare = 0.5
+	// vainLooks in a row in which no less waited for that, by vainPart of what ended, show
+	// that it waits for something else: it is ordinary from then on.
+	vainLooks = 8
+	vainPart  = 0.125
 
 	mostAdvice = 10 * time.Second
 )
@@ -87,6 +93,11 @@ type saturation struct {
 
 	// Of the latest entry.
 	queued, held int
+
+	flying int  // entries that are not in the log yet
+	denied bool // runs were refused in the latest look
+	before int  // task runs that waited then
+	vain   int  // looks in a row that let in half of what ended, in vain
 
 	rate  float64       // ends a second, smoothed
 	share float64       // of the held task runs that are held up, smoothed
@@ -134,11 +145,12 @@ func (s *saturation) drafted(ended int, wait time.Duration, c fsm.Counts, now ti
 		s.wait = wait
 	}
 	s.entries++
+	s.flying++
 	s.queued, s.held = c.Queued, c.Held
 	s.ended += ended
 	if s.on {
 		gain := 1.0
-		if s.excess() > s.rate && s.calm == 0 {
+		if s.drains() {
 			gain = drainShare
 		}
 		s.room = min(s.room+gain*float64(ended), s.burst())
@@ -156,10 +168,11 @@ func endsIn(effects []fsm.Effect) (ended int) {
 	return ended
 }
 
-// answered notes that reports were applied, and how long they were inside.
+// answered notes that an entry was applied, and how long its reports were inside.
 func (s *saturation) answered(reports int, inside time.Duration, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.flying--
 	s.reports += reports
 	s.inside += inside
 	s.look(now)
@@ -170,6 +183,9 @@ func (s *saturation) burst() float64 { return max(leastBurst, s.rate/2) }
 
 // excess is how many more task runs wait than as a rule.
 func (s *saturation) excess() float64 { return float64(s.queued) - s.base }
+
+// drains reports whether less is let in than ends.
+func (s *saturation) drains() bool { return s.denied && s.excess() > s.rate }
 
 // look judges what happened since the last time, if that is long enough ago.
 func (s *saturation) look(now time.Time) {
@@ -183,7 +199,8 @@ func (s *saturation) look(now time.Time) {
 	if s.on {
 		s.room = min(s.room+leastRate*took.Seconds(), s.burst())
 		s.ask += (float64(s.came)/float64(max(1, s.came-s.refused)) - s.ask) / 2
-		s.stay(took)
+		s.drained()
+		s.stay(slow, took)
 	} else {
 		s.enter((slow && s.share >= heldUp || s.wait >= longWait) && s.queued > 0)
 	}
@@ -243,16 +260,31 @@ func (s *saturation) enter(busy bool) {
 	}
 	if s.busy++; s.busy >= busyLooks {
 		s.on, s.calm, s.room, s.ask = true, 0, max(0, s.burst()-s.excess()), 1
+		s.denied, s.before, s.vain = true, s.queued, 0
 		s.tell()
 	}
 }
 
+// drained looks at what came of letting in less than ended. What waits for workers that
+// are gone or slow does not go away by that, and would hold up for ever what does not.
+func (s *saturation) drained() {
+	if s.drains() && s.ended > 0 {
+		if float64(s.before-s.queued) >= vainPart*float64(s.ended) {
+			s.vain = 0
+		} else if s.vain++; s.vain >= vainLooks {
+			s.base, s.vain = float64(s.queued), 0
+		}
+	}
+	s.denied, s.before = s.refused > 0, s.queued
+}
+
 // stay counts a look while runs are refused. What is let in then keeps reports quick,
 // so that they are is no reason to let in more; that it is not asked for is one, or
-// that workers are held up by something else. A leader that makes no entry learns
-// nothing.
-func (s *saturation) stay(took time.Duration) {
-	if s.refused > 0 && (s.entries == 0 || s.share >= freeAgain || s.wait >= longWait) {
+// that workers are held up by something else. While an entry does not get into the log
+// nothing is learned.
+func (s *saturation) stay(slow bool, took time.Duration) {
+	stalled := s.entries == 0 && s.flying > 0
+	if s.refused > 0 && (stalled || s.share >= freeAgain || slow && s.share >= slowFree || s.wait >= longWait) {
 		s.calm = 0
 		return
 	}

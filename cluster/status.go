@@ -184,7 +184,7 @@ func (n *Node) localStatus(ctx context.Context, r *limpetv1.NodeStatusRequest) *
 		Term: n.raft.CurrentTerm(), Commit: n.raft.CommitIndex(), Applied: n.raft.AppliedIndex(),
 		Seq: uint64(at.view.Seq()), Instant: int64(at.stamp.Instant),
 		Version: meta.GetVersion(), PeerAddr: meta.GetPeerAddr(), GrpcAddr: meta.GetGrpcAddr(), HttpAddr: meta.GetHttpAddr(),
-		UptimeNanos: int64(n.awake.now().Sub(n.contact.opened)),
+		UptimeNanos: int64(n.awake.Now().Sub(n.contact.opened)),
 	}
 	if r.GetWithHash() {
 		a.StateHash = fmt.Sprintf("%016x", at.hash())

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math"
 	"time"
 
 	limpetv1 "github.com/limpet-dev/limpet/api/limpet/v1"
@@ -21,6 +22,7 @@ const (
 	// which it took less for a quarter.
 	askedPerTaken = 2
 	askedAtLeast  = 8
+	everything    = math.MaxInt
 )
 
 // throttle refuses new runs at the node that is called while the leader refuses
@@ -43,11 +45,7 @@ func (t *throttle) admit(now time.Time) bool {
 		return true
 	}
 	if now.Sub(t.began) >= throttleEvery {
-		if more := t.taken - t.pace; more > 0 {
-			t.pace += (more + 1) / 2
-		} else {
-			t.pace += more / 4
-		}
+		t.learn()
 		t.advice = max(t.advice, min(time.Duration(t.came/max(1, t.pace))*time.Second, mostAdvice))
 		t.most = askedAtLeast + askedPerTaken*t.pace
 		t.began, t.came, t.asked, t.taken = now, 0, 0, 0
@@ -61,11 +59,23 @@ func (t *throttle) admit(now time.Time) bool {
 	return true
 }
 
+// learn notes what the leader took in the time that ends.
+func (t *throttle) learn() {
+	switch more := t.taken - t.pace; {
+	case t.most == everything:
+		t.pace = t.taken
+	case more > 0:
+		t.pace += (more + 1) / 2
+	default:
+		t.pace += (more - 3) / 4 // down to what it took, in the end
+	}
+}
+
 // refused notes that the leader is saturated.
 func (t *throttle) refused(advice time.Duration, now time.Time) {
 	if t.refusedAt.IsZero() || now.Sub(t.refusedAt) > throttleFor {
 		// What it takes is not known yet: all go there until it is.
-		t.began, t.came, t.asked, t.taken, t.pace, t.most = now, 0, 0, 0, 0, int(^uint(0)>>1)
+		t.began, t.came, t.asked, t.taken, t.most = now, 0, 0, 0, everything
 	}
 	t.refusedAt, t.advice = now, advice
 }

@@ -4,17 +4,19 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/limpet-dev/limpet/cluster/awake"
 )
 
 // A leader that was frozen for half a minute, and still leads because others were
 // frozen too, timed the tasks out that had run meanwhile.
 func TestAStandstillOfTheLeaderIsNoClusterTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var a awake
-		c := newClusterClock(1000, 0, time.Now, a.now)
+		var a awake.Clock
+		c := newClusterClock(1000, 0, time.Now, a.Now)
 		live := func(d time.Duration) {
-			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(contactTick) {
-				a.now()
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(awake.Tick) {
+				a.Now()
 			}
 		}
 		live(5 * time.Second)
@@ -23,11 +25,11 @@ func TestAStandstillOfTheLeaderIsNoClusterTime(t *testing.T) {
 			t.Fatalf("after 5s awake it is %d, want %d", before, want)
 		}
 		time.Sleep(30 * time.Second) // nothing reads the clock
-		if got := c.stamp().Instant.Sub(before); got > stallAfter {
+		if got := c.stamp().Instant.Sub(before); got > awake.Stall {
 			t.Errorf("a standstill of 30s counts as %v", got)
 		}
 		live(time.Second)
-		if got := c.stamp().Instant.Sub(before); got < time.Second || got > time.Second+stallAfter {
+		if got := c.stamp().Instant.Sub(before); got < time.Second || got > time.Second+awake.Stall {
 			t.Errorf("the second after it counts as %v", got)
 		}
 	})
@@ -36,10 +38,10 @@ func TestAStandstillOfTheLeaderIsNoClusterTime(t *testing.T) {
 // Nobody is silent while the one who listens is asleep.
 func TestAStandstillOfTheLeaderCostsNoLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var a awake
-		heard := a.now()
+		var a awake.Clock
+		heard := a.Now()
 		time.Sleep(time.Hour)
-		if silent := a.now().Sub(heard); silent > stallAfter {
+		if silent := a.Now().Sub(heard); silent > awake.Stall {
 			t.Errorf("a worker that was heard before a standstill of an hour is silent for %v", silent)
 		}
 	})
@@ -51,7 +53,7 @@ func TestAGapBetweenTwoContactsIsNotLed(t *testing.T) {
 	start := time.Now()
 	c := contact{opened: start}
 	hear := func(from, to time.Duration) {
-		for d := from; d <= to; d += contactTick {
+		for d := from; d <= to; d += awake.Tick {
 			c.note(start.Add(d))
 		}
 	}
