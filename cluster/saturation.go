@@ -268,10 +268,11 @@ func (s *saturation) enter(busy bool) {
 // drained looks at what came of letting in less than ended. What waits for workers that
 // are gone or slow does not go away by that, and would hold up for ever what does not.
 func (s *saturation) drained() {
-	if s.drains() && s.ended > 0 {
-		if float64(s.before-s.queued) >= vainPart*float64(s.ended) {
-			s.vain = 0
-		} else if s.vain++; s.vain >= vainLooks {
+	switch {
+	case !s.drains(), float64(s.before-s.queued) >= max(1, vainPart*float64(s.ended)):
+		s.vain = 0
+	case s.ended > 0:
+		if s.vain++; s.vain >= vainLooks {
 			s.base, s.vain = float64(s.queued), 0
 		}
 	}

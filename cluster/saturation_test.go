@@ -498,6 +498,33 @@ func TestWhatWaitsForOthersHoldsUpNobody(t *testing.T) {
 	}
 }
 
+// TestMomentsInWhichNoLessWaitsDoNotAddUp: only if that goes on does what waits wait for
+// something else, or an uneven overload would grow by each of them.
+func TestMomentsInWhichNoLessWaitsDoNotAddUp(t *testing.T) {
+	l := busyLeader()
+	l.seconds(5, 600, 100)
+	base := l.base
+	look := func(queued int) {
+		l.saturation.queued, l.saturation.refused, l.ended = queued, 1, 100
+		l.drained()
+	}
+	for range 50 {
+		for range vainLooks - 1 {
+			look(10_000)
+		}
+		look(0)
+	}
+	if l.base > base {
+		t.Errorf("%.0f are taken for ordinary, %.0f before", l.base, base)
+	}
+	for range vainLooks + 1 {
+		look(10_000)
+	}
+	if l.base < 10_000 {
+		t.Errorf("%.0f are taken for ordinary of 10,000 that nothing drains", l.base)
+	}
+}
+
 // TestManyRunsInOneCallAreForgotten: they may come when there is room for one, and make
 // up for it by what ends. If nothing is left to end nobody waits for that.
 func TestManyRunsInOneCallAreForgotten(t *testing.T) {
