@@ -374,9 +374,9 @@ func TestANodeAsksASaturatedLeaderForLittleMoreThanItTakes(t *testing.T) {
 // TestAStallDoesNotEndASaturation: after it, nodes ask the leader for less than it takes
 // for a while, for they took it for the leader's pace. That is no sign that less is wanted.
 func TestAStallDoesNotEndASaturation(t *testing.T) {
-	for stall := range 101 { // up to five seconds
+	for stall := range 201 { // up to ten seconds
 		l := busyLeader()
-		nodes, stuck := make([]throttle, 3), 0
+		nodes, stuck := make([]throttle, 3), false
 		entry := func(end int) {
 			for i := range 600 {
 				n := &nodes[i%len(nodes)]
@@ -391,18 +391,16 @@ func TestAStallDoesNotEndASaturation(t *testing.T) {
 				}
 			}
 			switch {
-			case end > 0:
-				for ; stuck > 0; stuck-- {
-					l.answered(0, 0, l.now)
-				}
-				l.entry(0, end)
-			case stuck == 0: // nothing gets into the log
+			case end == 0 && !stuck: // it does not get into the log
 				l.drafted(0, 0, fsm.Counts{Queued: l.queued, Held: l.slots}, l.now)
-				stuck++
+			case end > 0 && stuck:
+				l.answered(0, 0, l.now)
 			}
-			if end == 0 {
+			if stuck = end == 0; stuck {
 				l.now = l.now.Add(entryEvery)
+				return
 			}
+			l.entry(0, end)
 		}
 		for range 100 {
 			entry(100)

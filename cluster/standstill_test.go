@@ -35,18 +35,6 @@ func TestAStandstillOfTheLeaderIsNoClusterTime(t *testing.T) {
 	})
 }
 
-// Nobody is silent while the one who listens is asleep.
-func TestAStandstillOfTheLeaderCostsNoLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var a awake.Clock
-		heard := a.Now()
-		time.Sleep(time.Hour)
-		if silent := a.Now().Sub(heard); silent > awake.Stall {
-			t.Errorf("a worker that was heard before a standstill of an hour is silent for %v", silent)
-		}
-	})
-}
-
 // A follower of a leader that was frozen for half a minute heard from it again,
 // and then led: it took the half minute for time under a leader.
 func TestAGapBetweenTwoContactsIsNotLed(t *testing.T) {

@@ -17,12 +17,10 @@ const (
 	// election takes its time.
 	inheritFor = 15 * time.Second
 	// askedPerTaken is how much more a node asks the leader for than the leader takes:
-	// enough to notice when it takes more. A leader that stands still for a moment takes
-	// less for that moment only: a time in which it took more counts for half, one in
-	// which it took less for a quarter.
+	// enough to notice when it takes more.
 	askedPerTaken = 2
 	askedAtLeast  = 8
-	everything    = math.MaxInt
+	everything    = math.MaxInt // may be asked for while what it takes is not known
 )
 
 // throttle refuses new runs at the node that is called while the leader refuses
@@ -59,7 +57,9 @@ func (t *throttle) admit(now time.Time) bool {
 	return true
 }
 
-// learn notes what the leader took in the time that ends.
+// learn notes what the leader took in the time that ends. A leader that stands still for a
+// moment takes less for that moment only: a time in which it took more counts for half,
+// one in which it took less for a quarter.
 func (t *throttle) learn() {
 	switch more := t.taken - t.pace; {
 	case t.most == everything:
@@ -74,7 +74,6 @@ func (t *throttle) learn() {
 // refused notes that the leader is saturated.
 func (t *throttle) refused(advice time.Duration, now time.Time) {
 	if t.refusedAt.IsZero() || now.Sub(t.refusedAt) > throttleFor {
-		// What it takes is not known yet: all go there until it is.
 		t.began, t.came, t.asked, t.taken, t.most = now, 0, 0, 0, everything
 	}
 	t.refusedAt, t.advice = now, advice
